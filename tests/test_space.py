@@ -155,6 +155,14 @@ def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str)
             "objective: 'val/alpha_req' is best near 1, not at an end; take 'val/alpha_req_gap'",
         ),
         (
+            space(objective=RankingObjective("val/collapsed")),
+            r"objective: 'val/collapsed' doesn't say which setting is better; take one that does: val/alignment, .*"
+            r"val/linear_top1, .*val/uniformity$",
+        ),
+        (space(objective=RankingObjective("train/learning_rate")), "'train/learning_rate' doesn't say which setting"),
+        (space(objective=RankingObjective("train/gpu_memory_gib", "min")), "gpu_memory_gib' doesn't say which setting"),
+        (space(Stage("a", (Grid(),), halving=Halving("val/collapsed"))), "halving in stage 'a': 'val/collapsed' does"),
+        (
             space(Stage("a", (Grid(),), halving=Halving("train/contrastive_loss"))),
             "halving in stage 'a': smaller values .*; take a metric of the objective's direction, 'max'",
         ),

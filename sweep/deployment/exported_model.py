@@ -84,14 +84,15 @@ class DeployedModel:
 
         return onnxruntime.InferenceSession(self.folder / "model.onnx", providers=onnxruntime.get_available_providers())
 
-    def __call__(self, images: NDArray[np.generic]) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def __call__(self, images: NDArray[np.generic]) -> tuple[NDArray[np.floating], NDArray[np.float32]]:
         """Classify images, or predict their number.
 
         Args:
             images: (N, H, W, C), as `pixels` returns them.
 
         Returns:
-            Probabilities (N, K) or numbers (N, 1), and features (N, F), all float32.
+            Probabilities (N, K) or numbers (N, 1), and features (N, F). Numbers are float64, in exports of earlier
+            versions float32; the others are float32.
         """
         first = PROBABILITIES if self.number is None else NUMBERS
         outputs, features = self._session.run([first, "features"], {"images": images})
@@ -121,7 +122,7 @@ class DeployedModel:
             )
         return image
 
-    def labels(self, probabilities: NDArray[np.float32]) -> list[str]:
+    def labels(self, probabilities: NDArray[np.floating]) -> list[str]:
         """Return each image's class; for multi-label models, the labels above 0.5, joined by semicolons."""
         if not self.facts["several_labels"]:
             return [self.classes[k] for k in probabilities.argmax(axis=1)]

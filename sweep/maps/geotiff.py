@@ -35,15 +35,15 @@ COPY_CACHE_BYTES = 64 * 2**20
 
 
 class MapWriter:
-    """Takes finished rows from the top down and writes a layer's bands as float32.
+    """Takes finished rows from the top down and writes a layer's bands.
 
     All bands of a GeoTIFF have one type. Floats store probabilities without a scale factor, which readers forget, and
     class numbers exactly.
     """
 
-    def __init__(self, dataset: Any, nodata: float) -> None:
-        self._dataset, self._nodata = dataset, np.float32(nodata)
-        self._waiting: list[NDArray[np.float32]] = []
+    def __init__(self, dataset: Any, layer: MapLayer) -> None:
+        self._dataset, self._nodata = dataset, np.dtype(layer.dtype).type(layer.nodata)
+        self._waiting: list[NDArray[np.generic]] = []
         self._written = 0
 
     def add(self, bands: Values, valid: Mask) -> None:
@@ -86,7 +86,7 @@ def map_writer(path: Path, scene: Scene, layer: MapLayer, tags: Mapping[str, str
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning
 
-    shape = {"driver": "GTiff", "count": len(layer.descriptions), "dtype": "float32"}
+    shape = {"driver": "GTiff", "count": len(layer.descriptions), "dtype": layer.dtype}
     size = {"height": scene.height, "width": scene.width}
     place = {"crs": scene.crs, "transform": scene.transform, "nodata": layer.nodata}
     packing = {"compress": "deflate", "predictor": 3, "zlevel": 1, "interleave": "band", "BIGTIFF": "IF_SAFER"}
@@ -96,7 +96,7 @@ def map_writer(path: Path, scene: Scene, layer: MapLayer, tags: Mapping[str, str
         dataset = rasterio.open(path, "w", **shape, **size, **place, **packing, **tiles)
     with _explained(), dataset:
         _describe(dataset, layer, tags)
-        writer = MapWriter(dataset, layer.nodata)
+        writer = MapWriter(dataset, layer)
         yield writer
         writer.finish()
 

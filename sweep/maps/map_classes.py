@@ -36,6 +36,11 @@ class MapClasses:
     """Classes with a band of their own probability; empty: none."""
 
     @property
+    def dtype(self) -> str:
+        """Type of the map's bands."""
+        return "float32"
+
+    @property
     def nodata(self) -> float:
         """Value of pixels without data."""
         return float(NODATA)

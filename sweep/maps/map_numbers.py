@@ -10,6 +10,9 @@ from sweep.maps.ground_resolution import GroundResolution, area
 from sweep.maps.windows import Mask, Values
 from trainables.errors import BadInputError
 
+ROUNDED = 1e-3
+"""Share of the learned range that float32 may round; beyond it, a map has float64 numbers."""
+
 
 @dataclass(frozen=True)
 class MapNumbers:
@@ -19,6 +22,15 @@ class MapNumbers:
     """Name of the number and its label set."""
     learned: tuple[float, float] | None
     """Minimum and maximum in training; None if unknown."""
+
+    @property
+    def dtype(self) -> str:
+        """Type of the map's band: float32, unless it would round numbers by a visible part of their range."""
+        if self.learned is None:
+            return "float32"
+        low, high = self.learned
+        rounding = float(np.finfo(np.float32).eps) * max(abs(low), abs(high))
+        return "float64" if rounding > ROUNDED * (high - low) else "float32"
 
     @property
     def nodata(self) -> float:

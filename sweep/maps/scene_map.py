@@ -1,6 +1,6 @@
 """Map of a scene by an exported model, in memory that doesn't grow with the scene.
 
-MAP.tif    Cloud Optimized GeoTIFF, float32, with the scene's CRS and transform
+MAP.tif    Cloud Optimized GeoTIFF with the scene's CRS and transform, float32 or float64
            classes: band 1: probability; band 2: class; band 3 and later, optional: probability of each class;
            nodata is 255
            number: one band; nodata is NaN
@@ -29,7 +29,7 @@ from sweep.maps.open_scene import open_scene
 from sweep.maps.raster_file import require_rasterio
 from sweep.maps.reduced_scene import ReducedScene
 from sweep.maps.scene import colours
-from sweep.maps.windows import BlendedWindows, Mask, fill, starts, steps
+from sweep.maps.windows import BlendedWindows, Mask, Values, fill, starts, steps
 from trainables.errors import BadInputError
 
 SUFFIXES = (".tif", ".tiff")
@@ -125,7 +125,8 @@ def _write(job: MapSettings, path: Path, picture: ReducedScene) -> MapSummary:
     scene = job.scene
     tops = starts(scene.height, job.side, job.overlap)
     lefts = starts(scene.width, job.side, job.overlap)
-    blend, summary = BlendedWindows(job.side, scene.width, job.layer.channels), job.layer.summary(job.ground)
+    blend = BlendedWindows(job.side, scene.width, job.layer.channels, job.layer.dtype)
+    summary = job.layer.summary(job.ground)
     with (
         progress("windows", len(tops) * len(lefts)) as advance,
         map_writer(path, scene, job.layer, _tags(job)) as writer,
@@ -180,7 +181,7 @@ def _image(job: MapSettings, values: NDArray[np.generic], valid: Mask, left: int
     return job.conversion(fill(values[:, columns], valid[:, columns]))
 
 
-def _release(job: MapSettings, means: NDArray[np.float32], valid: Mask, writer: MapWriter, summary: MapSummary) -> None:
+def _release(job: MapSettings, means: Values, valid: Mask, writer: MapWriter, summary: MapSummary) -> None:
     bands = job.layer.bands(means)
     writer.add(bands, valid)
     summary.add(bands, valid)

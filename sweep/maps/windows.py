@@ -7,7 +7,8 @@ from numpy.typing import NDArray
 
 from trainables.errors import BadInputError
 
-Values = NDArray[np.float32]
+Values = NDArray[np.float32] | NDArray[np.float64]
+"""Values of pixels: float32, or float64 for numbers that float32 rounds too much."""
 Mask = NDArray[np.bool_]
 LEAST_WEIGHT = 0.03
 """Weight at a window's border: large enough that a full window decides there, small enough to hide seams."""
@@ -68,12 +69,13 @@ class BlendedWindows:
         side: Side of a window in pixels.
         width: Width of the scene in pixels.
         channels: Number of values per window.
+        dtype: Type of the sums and means, float32 or float64.
     """
 
-    def __init__(self, side: int, width: int, channels: int) -> None:
+    def __init__(self, side: int, width: int, channels: int, dtype: str = "float32") -> None:
         self._weights = weights(side)
-        self._total = np.zeros((channels, side, width), dtype=np.float32)
-        self._weight = np.zeros((side, width), dtype=np.float32)
+        self._total = np.zeros((channels, side, width), dtype=dtype)
+        self._weight = np.zeros((side, width), dtype=dtype)
 
     def add(self, left: int, values: Values, share: float) -> None:
         """Add a window's prediction; the weight falls with its share of invalid pixels, so that fuller windows decide.
@@ -86,7 +88,7 @@ class BlendedWindows:
         side = len(self._weights)
         counted = self._weights * np.float32(max(share, LEAST_SHARE) ** FULLNESS)
         self._weight[:, left : left + side] += counted
-        for total, value in zip(self._total, values, strict=True):
+        for total, value in zip(self._total, values.astype(self._total.dtype), strict=True):
             total[:, left : left + side] += counted * value
 
     def release(self, rows: int) -> Values:

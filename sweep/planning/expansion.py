@@ -191,7 +191,7 @@ def _unlabelled(trial: PlannedTrial) -> list[str]:
     if counts.places is None or not trial.labels.known or (counts.validated and counts.labelled):
         return []
     images = f"train images of {name} outside" if counts.validated else f"{counts.validation:,} images of {name} in"
-    places = f"{counts.places[1]:,} of {counts.places[0]:,} {trial.labelled.kept_whole}s"
+    places = f"{counts.places[1]:,} of {counts.places[0]:,} {counts.whole}s"
     return [
         f"validation_fraction: none of the {images} the {places} that {trial.config.validation_fraction:g} holds out "
         "has a label; choose another fraction, or label images of more places"

@@ -216,11 +216,12 @@ def _held_out(trial: PlannedTrial) -> str:
     if counts.places is None:
         return "the validation slice is cut by a stable hash: steps may differ by a few"
     size, (places, chosen) = trial.labelled, counts.places
+    only = f" of the only {size.kept_whole}" if size.kept_whole != counts.whole else ""
     left_out = f"; {counts.left_out:,} beside them are left out of train" if counts.left_out else ""
     return (
         f"{trial.config.labelled_dataset}: validation_fraction {trial.config.validation_fraction:g} holds out "
-        f"{counts.validation:,} of {size.train:,} train images, {chosen:,} of {_plural(places, size.kept_whole)}"
-        f"{left_out}"
+        f"{counts.validation:,} of {size.train:,} train images, {chosen:,} of {_plural(places, counts.whole)}"
+        f"{only}{left_out}"
     )
 
 

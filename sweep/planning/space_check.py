@@ -64,9 +64,11 @@ def check_metrics(
     recorded = [final_metrics(trial.config, trial.labels) for trial in settings]
     for trial, known in zip(settings, recorded, strict=True):
         _check_metric("objective", space.objective.metric, known, trial)
-    _check_direction("objective", space.objective.metric, space.objective.direction)
+    everywhere = frozenset.intersection(*recorded) if recorded else frozenset()
+    _check_direction("objective", space.objective.metric, space.objective.direction, everywhere)
     if stage.halving is not None:
-        _check_direction(f"halving in stage {stage.name!r}", stage.halving.metric, space.objective.direction)
+        what = f"halving in stage {stage.name!r}"
+        _check_direction(what, stage.halving.metric, space.objective.direction, everywhere)
     if stage.halving is not None and not shrunk:
         _check_halving(stage.halving, settings)
     _check_columns(space, settings, frozenset(OF_THE_MACHINE).union(*recorded))
@@ -108,12 +110,21 @@ def _samples(space: SearchSpace, search: Search, assignments: Assignments) -> It
         yield from crossed(space, Grid(base={**search.base, **first, **change}), {}, assignments)
 
 
-def _check_direction(what: str, metric: str, direction: str) -> None:
-    """Raise BadInputError for a metric that is ranked the wrong way round, worst first, or that has no better end."""
+def _check_direction(what: str, metric: str, direction: str, recorded: frozenset[str]) -> None:
+    """Raise BadInputError for a metric that is ranked the wrong way round, worst first, or that has no better end.
+
+    Args:
+        what: Role of the metric.
+        metric: Its name.
+        direction: Direction of the ranking.
+        recorded: Metrics that could take its place.
+    """
     if metric.rpartition("/")[2] == ALPHA_REQ:
         gap = metric.removesuffix(ALPHA_REQ) + ALPHA_REQ_GAP
         raise BadInputError(f"{what}: {metric!r} is best near 1, not at an end; take {gap!r}, its distance from 1")
-    if has_direction(metric) and better_when(metric) != direction:
+    if not has_direction(metric):
+        raise BadInputError(f"{what}: {metric!r} {_no_ranking(metric, recorded)}")
+    if better_when(metric) != direction:
         better = "smaller" if direction == "max" else "larger"
         turned = f"set direction to {better_when(metric)!r}"
         if what != "objective":
@@ -121,6 +132,14 @@ def _check_direction(what: str, metric: str, direction: str) -> None:
         raise BadInputError(
             f"{what}: {better} values of {metric!r} are better, but the direction is {direction!r}; {turned}"
         )
+
+
+def _no_ranking(metric: str, recorded: frozenset[str]) -> str:
+    """Return in words that a metric has no better end, and which metrics of the same split have one."""
+    own = "val/" if any(name.startswith("val/") for name in recorded) else "test/"
+    ranking = sorted(name for name in recorded if name.startswith(own) and has_direction(name))
+    among = [name for name in ranking if not _of_one_label(name)]
+    return f"doesn't say which setting is better; take one that does: {', '.join(among) or 'a metric on val or test'}"
 
 
 def _check_halving(halving: Halving, trials: Sequence[PlannedTrial]) -> None:

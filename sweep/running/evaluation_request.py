@@ -80,7 +80,8 @@ class EvaluationRequest:
         record = storage.record(sweep)
         config, own = _pretrained(storage, sweep, self.trials)
         own = with_known_bands(own, config, self.datasets)
-        data = tuple(evaluated_data(name, config) for name in self.datasets or [config.labelled_dataset])
+        named = self.datasets or [config.labelled_dataset]
+        data = tuple(evaluated_data(name, config, self.changes) for name in named)
         kinds = {one.fields["target"] if one.fields["target"] in ("labels", "number") else "classes" for one in data}
         if len(kinds) > 1:
             raise BadInputError(
@@ -219,8 +220,11 @@ def checked_fractions(values: Sequence[float]) -> tuple[float, ...]:
     return tuple(values)
 
 
-def evaluated_data(name: str, config: TrialConfig) -> EvaluatedData:
-    """Return a prepared data set with the target and positive classes from the pretraining's `config`."""
+def evaluated_data(name: str, config: TrialConfig, changes: Mapping[str, Any]) -> EvaluatedData:
+    """Return a prepared data set with the target and positive classes from the pretraining's `config`.
+
+    Its train images are counted as the trials choose them, with the user's `changes` of fields.
+    """
     info = prepared(name)
     if not info.labelled_images:
         raise BadInputError(
@@ -228,13 +232,13 @@ def evaluated_data(name: str, config: TrialConfig) -> EvaluatedData:
             "evaluate on the label set, or name a labelled data set"
         )
     held_back = 0.0 if "validation" in info.splits else config.validation_fraction or VALIDATION_FRACTION
-    counts = size_of(name).chosen(held_back, config.max_train_images)
+    held_back = changes.get("validation_fraction", held_back)
+    limit = changes.get("max_train_images", config.max_train_images)
+    counts = size_of(name).chosen(held_back, limit)
     counted = counts.places is not None
     train = int(counts.labelled) if counted else round(info.labelled.get("train", 0) * (1 - held_back))
     fields = _target(info, config)
-    return EvaluatedData(
-        name, min(train, config.max_train_images or train), "validation" in info.splits, fields, info.multi_label
-    )
+    return EvaluatedData(name, min(train, limit or train), "validation" in info.splits, fields, info.multi_label)
 
 
 def _target(info: StoreInfo, config: TrialConfig) -> dict[str, Any]:

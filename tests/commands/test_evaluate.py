@@ -256,6 +256,23 @@ def test_small_data_sets_are_evaluated_with_the_shares_that_they_have(
     assert shares_of_labels(given and label_fractions(given), data, trained=epochs > 0) == shares
 
 
+def test_shares_are_sized_by_the_validation_fraction_that_is_set(
+    swept: tuple[SweepRecord, SweepStorage], store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    train = store.info.splits["train"]
+
+    def design(**changes: Any) -> EvaluationDesign:
+        return EvaluationRequest(epochs=1, changes=changes).of_sweep(swept[1], "mine")
+
+    own = design()
+    assert own.data[0].train == own.config.max_train_images == 64
+    assert design(max_train_images=40).data[0].train == 40
+    assert design(validation_fraction=0.8, max_train_images=None).data[0].train == round(0.2 * train)
+    assert design(max_train_images=None).label_fractions == (0.01, 0.1, 1.0)
+    assert design(max_train_images=None, validation_fraction=0.97).label_fractions == (1.0,)
+
+
 def test_a_share_that_buys_too_few_labels_is_refused_with_a_way_out() -> None:
     with pytest.raises(BadInputError, match=r"0\.01 of the 300 .* is 3, but .* give 0\.027 or more, or --epochs 0"):
         shares_of_labels((0.01, 1.0), (EvaluatedData("trees", 300, False, {}),), trained=True)

@@ -52,6 +52,7 @@ def _stores(grey: ImageStore, monkeypatch: pytest.MonkeyPatch) -> None:
 def numbers_of(folder: Path, images: np.ndarray) -> np.ndarray:
     session = onnxruntime.InferenceSession(folder / "model.onnx")
     found: np.ndarray = session.run(["numbers"], {"images": images})[0]
+    assert found.dtype == np.float64
     return found
 
 

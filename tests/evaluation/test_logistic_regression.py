@@ -100,8 +100,8 @@ def test_features_are_standardised_alike_in_chunks_of_any_size(monkeypatch: pyte
     for size in (1, 7, 200, 5000):
         monkeypatch.setattr(logistic_regression, "STANDARDISED_CHUNK", size)
         mean, scale = logistic_regression.standardisation(single)
-        torch.testing.assert_close(mean, wide.mean(0).float(), rtol=0, atol=0)
-        torch.testing.assert_close(scale, (1 / wide.std(0, correction=0)).float(), rtol=1e-6, atol=0)
+        torch.testing.assert_close(mean, wide.mean(0), rtol=1e-12, atol=0)
+        torch.testing.assert_close(scale, 1 / wide.std(0, correction=0), rtol=1e-9, atol=0)
 
 
 def test_logistic_regression_ignores_a_constant_feature() -> None:

@@ -49,8 +49,8 @@ def test_ridge_is_that_of_scikit_learn(regularisation: float) -> None:
     np.testing.assert_allclose(ours.predict(held_out.features)[:, 0], expected, rtol=1e-9)
     assert ours.loss(held_out) == pytest.approx(np.square(expected - held_out.targets.numpy()).mean())
     state = ours.state_dict()
-    plain = held_out.features @ state["weight"].double().T + state["bias"]
-    np.testing.assert_allclose(plain, ours.predict(held_out.features), rtol=1e-5)
+    plain = held_out.features @ state["weight"].T + state["bias"]
+    np.testing.assert_allclose(plain, ours.predict(held_out.features), rtol=1e-12)
 
 
 def test_ridge_has_few_features_in_float64_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,6 +95,32 @@ def test_a_constant_feature_counts_nothing_and_validation_chooses_lambda() -> No
     candidates = (1e-4, 1e-1, 1e4)
     losses = [RidgeRegression(bank, regularisation=one).loss(validation) for one in candidates]
     assert best_ridge(bank, validation, candidates=candidates)[1] == candidates[int(np.argmin(losses))]
+
+
+@pytest.mark.parametrize("scale", [1e-25, 1e-7, 1.0, 1e20])
+def test_features_of_any_scale_count_and_rounding_errors_dont(scale: float) -> None:
+    bank, held_out = shard(0, 80), shard(1, 30)
+    ours = RidgeRegression(bank, regularisation=0.1).predict(held_out.features)
+    features = [(own.features * scale).float() for own in (bank, held_out)]
+    noise = np.random.default_rng(0)
+    for own in features:  # 1 or 2 rounding errors of a constant
+        own[:, 5] = torch.from_numpy(scale * (7.0 + 4e-7 * noise.integers(0, 3, len(own)))).float()
+    less = RidgeRegression(RankShard(bank.features[:, :5], bank.targets, 80), regularisation=0.1)
+    found = RidgeRegression(RankShard(features[0], bank.targets, 80), regularisation=0.1).predict(features[1])
+    torch.testing.assert_close(found, less.predict(held_out.features[:, :5]), rtol=1e-5, atol=0)
+    assert not torch.allclose(found, ours, rtol=1e-3)
+
+
+def test_a_feature_counts_as_in_scikit_learn_where_its_mean_is_far_from_its_deviation() -> None:
+    bank, held_out = shard(0, 80), shard(1, 30)
+    features = [(1e-4 * own.features.double() + 100.0).float() for own in (bank, held_out)]
+    scaler = StandardScaler().fit(features[0].double())
+    theirs = Ridge(alpha=0.1 * 80, solver="svd").fit(scaler.transform(features[0].double()), bank.targets)
+    ours = RidgeRegression(RankShard(features[0], bank.targets, 80), regularisation=0.1)
+    expected = theirs.predict(scaler.transform(features[1].double()))
+    np.testing.assert_allclose(ours.predict(features[1])[:, 0], expected, rtol=1e-9)
+    state = ours.state_dict()
+    np.testing.assert_allclose((features[1].double() @ state["weight"].T + state["bias"])[:, 0], expected, rtol=1e-9)
 
 
 @pytest.mark.parametrize("tied", [False, True])

@@ -95,12 +95,30 @@ def test_a_random_split_holds_out_the_same_single_images_as_before(scenes: Path,
     np.testing.assert_array_equal(data.train.rows, rows[~held_out])
 
 
-def test_whole_tiles_are_held_out_and_one_tile_cant_be(scenes: Path, root: Path, tmp_path: Path) -> None:
-    store = pool(scenes, root, splits="tile", block_size=None)
-    with pytest.raises(
-        BadInputError, match=r"validation_fraction: 0.2 of the 200 train images of pool, in whole tiles"
-    ):
+def test_whole_blocks_are_held_out_of_the_only_tile(scenes: Path, root: Path) -> None:
+    store = pool(scenes, root, splits="tile", block_size=None, chip_size=6)
+    train, validation = sides(data_of(store))
+    side = 10 * validation[0].ground_side
+    blocks = [set(blocks_of(chips, side)) for chips in (train, validation)]
+    assert blocks[0].isdisjoint(blocks[1])
+    assert len({chip.tile for chip in (*train, *validation)}) == 1
+    total, every = store.info.splits["train"], len(blocks[0] | blocks[1])
+    assert (
+        f"pool: validation_fraction 0.2 holds out {len(validation)} of {total} train images, {len(blocks[1])} of "
+        f"{every} blocks of the only tile"
+    ) in "\n".join(summary(plan_of()))
+
+
+def test_one_block_of_the_only_tile_cant_be_held_out(tmp_path: Path, root: Path) -> None:
+    for number, tile in enumerate(("T34VER", "T34VES")):
+        left = LEFT + 1200 * number
+        write_product(tmp_path / "small", tile=tile, left=left, seed=number, side=60)
+    store = pool(tmp_path / "small", root, splits="tile", block_size=None, chip_size=30)
+    with pytest.raises(BadInputError, match=r"in whole blocks \(1\), leaves train empty; .* --block-size METRES"):
         data_of(store)
+
+
+def test_whole_tiles_are_held_out(scenes: Path, root: Path, tmp_path: Path) -> None:
     shutil.copytree(scenes, tmp_path / "three tiles")
     write_product(tmp_path / "three tiles", tile="T34VET", left=LEFT + 2400, seed=9)
     prepare(

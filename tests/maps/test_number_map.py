@@ -60,6 +60,16 @@ def test_numbers_lie_where_the_scene_lies_and_nodata_are_nan(model: Path, tmp_pa
     assert sorted(path.name for path in tmp_path.glob("map*")) == ["map.json", "map.png", "map.tif"]
 
 
+def test_large_numbers_close_together_are_mapped_in_float64(tmp_path: Path) -> None:
+    known = {**YIELD, "least": 1e9 + 1.0, "largest": 1e9 + 20.0}
+    model = write_number_model(tmp_path / "large", above=1e9, number=known)
+    predict(model, write_scene(tmp_path / "scene.tif", grey(SIDE, SIDE, 400)), tmp_path / "map.tif")
+    found, facts = read(tmp_path / "map.tif")
+    assert found.dtype == np.float64
+    np.testing.assert_allclose(found - 1e9, 5.1, atol=1e-5)
+    assert facts["number"]["mean"] - 1e9 == pytest.approx(5.1, abs=1e-5)
+
+
 def test_clouds_are_no_numbers_unless_wanted(model: Path, tmp_path: Path) -> None:
     scl = np.full((60, 60), 4, dtype=np.uint8)
     scl[:20, :30] = 9

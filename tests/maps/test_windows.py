@@ -49,6 +49,16 @@ def test_one_valid_pixel_of_a_large_window_has_its_number() -> None:
     np.testing.assert_allclose(blend.release(side)[0], 3.7, rtol=1e-5)
 
 
+def test_sums_in_float64_keep_large_numbers() -> None:
+    for dtype, error in (("float32", 1.0), ("float64", 1e-5)):
+        blend = BlendedWindows(8, 12, 1, dtype)
+        for left in (0, 2, 4):
+            blend.add(left, np.array([1e9 + 3.0]), 1.0)
+        means = blend.release(8)
+        assert means.dtype == dtype
+        assert (np.abs(means - (1e9 + 3.0)).max() > error) == (dtype == "float32")
+
+
 def test_blending_is_the_weighted_mean_written_out() -> None:
     random = np.random.default_rng(0)
     side, height, width = 6, 17, 14

@@ -5,11 +5,12 @@ from pathlib import Path
 import pytest
 import torch
 from support.small_trials import MULTI, changed, files_in, final_metrics
+from torch import nn
 
 from trainables.augment.evaluation_view import evaluation_matrices, evaluation_view
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
-from trainables.models.inference import deployed
+from trainables.models.inference import InferenceModel, deployed
 
 
 @pytest.mark.parametrize(("size", "image_size"), [((64, 64), 64), ((120, 90), 48), ((8, 8), 20), ((16, 16), 16)])
@@ -51,6 +52,22 @@ def test_several_labels_have_a_probability_each(tmp_path: Path, patches: ImageSt
     with torch.no_grad():
         probabilities, _ = module(images)
     assert torch.allclose(probabilities, torch.tensor(table["linear_logits"].to_pylist()).sigmoid(), atol=2e-5)
+
+
+class _Brightness(nn.Module):
+    def forward(self, views: torch.Tensor) -> torch.Tensor:
+        return views.mean(dim=(2, 3))
+
+
+def test_a_large_number_is_as_exact_as_its_head() -> None:
+    """float32 would round 1e9 to multiples of 64."""
+    head = nn.Linear(1, 1, dtype=torch.float64)
+    nn.init.constant_(head.weight, 255.0)
+    nn.init.constant_(head.bias, 1e9)
+    module = InferenceModel(_Brightness(), head, size=(8, 8), image_size=8, full=255.0, target="number")  # type: ignore[arg-type]
+    levels = torch.tensor([0, 1, 2, 77, 255], dtype=torch.uint8)
+    numbers, _ = module(levels[:, None, None, None].expand(-1, 8, 8, 1))
+    torch.testing.assert_close(numbers[:, 0], levels.double() + 1e9, rtol=0, atol=1e-4)
 
 
 def test_a_head_that_isnt_there_is_said(tmp_path: Path, store: ImageStore) -> None:

@@ -72,12 +72,16 @@ def write_model(folder: Path, side: int = SIDE, *, channels: int = 3, classes: i
     return folder
 
 
-def write_number_model(folder: Path, side: int = SIDE, *, channels: int = 3, **facts: Any) -> Path:
-    """Write a model of a number: the first channel's mean, over ten."""
+def write_number_model(
+    folder: Path, side: int = SIDE, *, channels: int = 3, above: float | None = None, **facts: Any
+) -> Path:
+    """Write a model of a number: the first channel's mean over ten, float32; with `above` plus that, float64."""
     write_model(folder, side, channels=channels, classes=channels, **{"positive": [], **facts})
     image = helper.make_tensor_value_info("images", TensorProto.UINT8, ["n", side, side, channels])
-    outputs = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["n", None]) for name in ("numbers", "features")]
+    kinds = {"numbers": TensorProto.FLOAT if above is None else TensorProto.DOUBLE, "features": TensorProto.FLOAT}
+    outputs = [helper.make_tensor_value_info(name, kind, ["n", None]) for name, kind in kinds.items()]
     known = {
+        "above": np.array(above or 0.0),
         "axes": np.array([1, 2]),
         "ten": np.array(10.0, dtype=np.float32),
         "first": np.array([0]),
@@ -86,8 +90,11 @@ def write_number_model(folder: Path, side: int = SIDE, *, channels: int = 3, **f
         helper.make_node("Cast", ["images"], ["floats"], to=TensorProto.FLOAT),
         helper.make_node("ReduceMean", ["floats", "axes"], ["means"], keepdims=0),
         helper.make_node("Div", ["means", "ten"], ["features"]),
-        helper.make_node("Gather", ["features", "first"], ["numbers"], axis=1),
+        helper.make_node("Gather", ["features", "first"], ["numbers" if above is None else "means of one"], axis=1),
     ]
+    if above is not None:
+        nodes.append(helper.make_node("Cast", ["means of one"], ["doubles"], to=TensorProto.DOUBLE))
+        nodes.append(helper.make_node("Add", ["doubles", "above"], ["numbers"]))
     tensors = [numpy_helper.from_array(value, name) for name, value in known.items()]
     graph = helper.make_graph(nodes, "number", [image], outputs, tensors)
     onnx.save(

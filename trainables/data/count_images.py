@@ -32,7 +32,7 @@ def count_images(info: StoreInfo, rows: Any, *, share: float, limit: int | None,
     cut = validation_slice(info, rows, train, share) if share > 0.0 else ValidationSlice(train, train[:0])
     kept = _limited(rows, cut.train, limit, whole=whole)
     labelled, validated = (int(known_labels(rows)[own].sum()) for own in (kept, cut.validation))
-    return ImageCounts(len(kept), labelled, len(cut.validation), cut.places, cut.left_out, validated)
+    return ImageCounts(len(kept), labelled, len(cut.validation), cut.places, cut.whole, cut.left_out, validated)
 
 
 def _limited(rows: Any, train: Numbers, limit: int | None, *, whole: bool) -> Numbers:

@@ -1,6 +1,7 @@
 """Validation slice of a trial: train images that are held out for selection.
 
-Images are held out one by one, by their stable hash. Where the store is split by place, whole places are held out.
+Images are held out one by one, by their stable hash. Where the store is split by place, whole places are held out;
+where it is split by tile and train is a single tile, whole blocks of it.
 """
 
 from collections.abc import Sequence
@@ -20,7 +21,7 @@ from trainables.errors import BadInputError
 Numbers = NDArray[np.int64]
 OTHER = {
     "block": "a smaller --block-size",
-    "tile": "--splits block",
+    "tile": "--splits block --block-size METRES",
     "place": "--splits random",
 }
 """Options that give more places, by what the split keeps whole."""
@@ -35,12 +36,14 @@ class ValidationSlice:
         validation: Rows that are held out, ascending.
         places: Number of places of the train split, and of those that are held out; None if images are held out one by
             one.
+        whole: What a place is: block, tile or place; empty if images are held out one by one.
         left_out: Number of train images in neither, as they overlap a validation image or lie within the buffer.
     """
 
     train: Numbers
     validation: Numbers
     places: tuple[int, int] | None = None
+    whole: str = ""
     left_out: int = 0
 
 
@@ -71,14 +74,13 @@ def validation_slice(info: StoreInfo, rows: Any, train: Numbers, share: float) -
 
 def _of_places(info: StoreInfo, rows: Any, train: Numbers, share: float) -> ValidationSlice:
     chips = _chips(rows)
-    groups = hashed_groups(_places(info, rows, chips, train), VALIDATION_SALT)
+    whole = _whole(info, chips, train)
+    groups = hashed_groups(_places(info, whole, rows, chips, train), VALIDATION_SALT)
     chosen = _nearest_to(share * len(train), groups)
     held_out = train[np.sort(np.concatenate([groups[number] for number in chosen]))]
     kept = np.setdiff1d(train, held_out)
     if not len(kept):
-        told = (
-            f"{share} of the {len(train):,} train images of {info.name}, in whole {info.kept_whole}s ({len(groups):,})"
-        )
+        told = f"{share} of the {len(train):,} train images of {info.name}, in whole {whole}s ({len(groups):,})"
         way = (
             "choose a smaller one"
             if len(groups) > 1
@@ -89,12 +91,19 @@ def _of_places(info: StoreInfo, rows: Any, train: Numbers, share: float) -> Vali
     close = np.zeros(0, dtype=np.int64) if chips is None else near(chips, kept, held_out, buffer)
     if len(close) == len(kept):
         raise BadInputError(
-            f"validation_fraction: every train image of {info.name} outside the {len(chosen):,} {info.kept_whole}s of "
+            f"validation_fraction: every train image of {info.name} outside the {len(chosen):,} {whole}s of "
             "validation overlaps one of them, or lies within its buffer; prepare the data with a smaller --buffer or "
             "a larger --block-size"
         )
     kept = np.setdiff1d(kept, close)
-    return ValidationSlice(kept, held_out, (len(groups), len(chosen)), len(close))
+    return ValidationSlice(kept, held_out, (len(groups), len(chosen)), whole, len(close))
+
+
+def _whole(info: StoreInfo, chips: Sequence[chip.Chip] | None, train: Numbers) -> str:
+    """Return what is held out whole: what the split keeps whole, or blocks where train is a single tile."""
+    own = [] if info.kept_whole != "tile" or chips is None else [chips[row] for row in train.tolist()]
+    one_tile = len({one.tile for one in own}) == 1 and all(one.crs for one in own)
+    return "block" if one_tile else info.kept_whole
 
 
 def _nearest_to(wanted: float, groups: Sequence[Numbers]) -> list[int]:
@@ -110,13 +119,13 @@ def _nearest_to(wanted: float, groups: Sequence[Numbers]) -> list[int]:
     return chosen or [min(range(len(groups)), key=lambda number: len(groups[number]))]
 
 
-def _places(info: StoreInfo, rows: Any, chips: Sequence[chip.Chip] | None, train: Numbers) -> list[str]:
+def _places(info: StoreInfo, whole: str, rows: Any, chips: Sequence[chip.Chip] | None, train: Numbers) -> list[str]:
     """Return the place of each train image that is kept whole: its block, its tile, or the one of the index."""
-    if info.kept_whole == "block" and chips is not None:
+    if whole == "block" and chips is not None:
         stated = info.options.get("block size")
         blocks = blocks_of(chips, block_size(chips, None if stated is None else float(stated)))
         return [blocks[row] for row in train.tolist()]
-    if info.kept_whole == "tile" and chips is not None:
+    if whole == "tile" and chips is not None:
         return [chips[row].tile for row in train.tolist()]
     places: list[str] = rows.column("place").take(pa.array(train)).to_pylist()
     names: list[str] = rows.column("name").take(pa.array(train)).to_pylist()

@@ -20,6 +20,10 @@ CONVERGED = 0.01
 """Tolerance: a fit has converged if its loss is at most this fraction above the optimum."""
 LEAST_LOSS = 1e-4
 """Lower bound of the loss in the convergence check, since the optimum of separable classes is 0."""
+ROUNDING_ERRORS = 8
+"""A feature whose deviation is at most this many rounding errors of its mean is constant."""
+LEAST_DEVIATION = 1e-30
+"""Deviation up to which a feature is constant in any case: its inverse would overflow in float32."""
 
 
 class LogisticRegression:
@@ -30,7 +34,7 @@ class LogisticRegression:
     """
 
     def __init__(self, train: RankShard, *, classes: int, regularisation: float) -> None:
-        self._mean, self._scale = standardisation(train)
+        self._mean, self._scale = (moment.to(train.features) for moment in standardisation(train))
         width = train.features.shape[1]
         self._weights = torch.zeros(classes, width, device=train.features.device, dtype=train.features.dtype)
         self._bias = torch.zeros(classes, device=train.features.device, dtype=train.features.dtype)
@@ -135,11 +139,16 @@ def _mean_loss(logits: Tensor, train: RankShard, weight: float) -> Tensor:
 
 
 def standardisation(train: RankShard) -> tuple[Tensor, Tensor]:
-    """Return the features' mean and 1 / std over all ranks, (F,) each; constant features get scale 0."""
+    """Return the features' mean and 1 / std over all ranks, (F,) float64 each; constant features get scale 0.
+
+    As in scikit-learn's StandardScaler, a feature is constant if it varies no more than rounding makes it vary. The
+    limit is relative to the feature's mean, so that features of any scale count.
+    """
     chunks = train.features.split(STANDARDISED_CHUNK)  # type: ignore[no-untyped-call]  # of no rows one, empty
     sums = torch.stack([chunk.double().sum(0) for chunk in chunks])
     mean = sum_over_ranks(sums.sum(0)) / train.total
     squares = torch.stack([(chunk.double() - mean).square().sum(0) for chunk in chunks])
-    variance = sum_over_ranks(squares.sum(0)) / train.total
-    scale = torch.where(variance > 1e-12, variance.clamp_min(1e-12).rsqrt(), torch.zeros_like(variance))
-    return mean.to(train.features), scale.to(train.features)
+    deviation = (sum_over_ranks(squares.sum(0)) / train.total).sqrt()
+    rounding = ROUNDING_ERRORS * torch.finfo(train.features.dtype).eps * mean.abs()
+    varies = deviation > rounding.clamp_min(LEAST_DEVIATION)
+    return mean, torch.where(varies, 1.0 / deviation, torch.zeros_like(deviation))

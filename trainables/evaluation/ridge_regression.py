@@ -19,8 +19,7 @@ class RidgeRegression:
     """
 
     def __init__(self, train: RankShard, *, regularisation: float) -> None:
-        mean, scale = standardisation(train)
-        self._mean, self._scale = mean.double(), scale.double()
+        self._mean, self._scale = standardisation(train)
         targets = train.targets.double()
         self._bias = sum_over_ranks(targets.sum()) / train.total
         products, moments = self._sums(train.features, targets - self._bias)
@@ -42,7 +41,7 @@ class RidgeRegression:
     def state_dict(self) -> dict[str, Tensor]:
         """Return weight (1, F) and bias (1,), float64, of the equivalent linear layer on unstandardised features."""
         weight = (self._weights * self._scale)[None]
-        return {"weight": weight.float(), "bias": self._bias[None] - weight @ self._mean}
+        return {"weight": weight, "bias": self._bias[None] - weight @ self._mean}
 
     def _sums(self, features: Tensor, targets: Tensor) -> tuple[Tensor, Tensor]:
         """Return the products of standardised features (F, F) and with centred targets (F,), of this rank's rows.

@@ -108,19 +108,24 @@ def qualified(split: str, method: str, metrics: Mapping[str, float]) -> dict[str
     return {f"{split}/{method}{name}": value for name, value in metrics.items()}
 
 
+def _measure(metric: str) -> str:
+    """Return a metric's name without its split, and without the label that it is of: linear_average_precision."""
+    parts = metric.split("/")
+    return parts[1] if len(parts) == 3 else parts[-1]
+
+
 def better_when(metric: str) -> Literal["max", "min"]:
-    """Return whether larger or smaller values of a metric are better, by its last part: val/embedding_rank is max."""
-    name = metric.rpartition("/")[2]
+    """Return whether larger or smaller values of a metric are better, by its name: val/embedding_rank is max."""
+    name = _measure(metric)
     if name in LABEL_FREE_DIRECTION:
         return LABEL_FREE_DIRECTION[name]
     return "min" if any(name.removesuffix(SCALED).endswith(end) for end in _ERRORS) else "max"
 
 
 def has_direction(metric: str) -> bool:
-    """Whether one end of a metric's range is better: not of learning_rate, a scale, or the share of other dates."""
-    name = metric.rpartition("/")[2]
-    neutral = (COLLAPSED, OTHER_DATE.rpartition("/")[2], CONTRASTIVE_ENTROPY.rpartition("/")[2])
-    if name in neutral:
+    """Whether one end of a metric's range is better: not of a flag, count, rate, fitted penalty or speed."""
+    name = _measure(metric)
+    if metric in (OTHER_DATE, CONTRASTIVE_ENTROPY, LINEAR_UNCONVERGED) or name == COLLAPSED:
         return False
     return (
         better_when(metric) == "min"
@@ -164,7 +169,7 @@ def bounds(metric: str) -> tuple[float, float]:
     """Return the minimum and maximum of a metric; infinite if it has none."""
     if is_share(metric):
         return 0.0, 1.0
-    name = metric.rpartition("/")[2]
+    name = _measure(metric)
     if name.endswith(SPEARMAN):
         return -1.0, 1.0
     return (0.0 if name.endswith((RMSE, MAE)) else -math.inf, 1.0 if name.endswith(R2) else math.inf)
@@ -172,4 +177,5 @@ def bounds(metric: str) -> tuple[float, float]:
 
 def is_share(metric: str) -> bool:
     """Whether a metric is a share between 0 and 1, shown in percent."""
-    return not any(metric.split("_at_")[0].removesuffix(SCALED).endswith(end) for end in _NO_SHARES)
+    name = _measure(metric).split("_at_")[0].removesuffix(SCALED)
+    return not any(name.endswith(end) for end in _NO_SHARES)

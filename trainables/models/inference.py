@@ -47,16 +47,19 @@ class InferenceModel(nn.Module):
         self.register_buffer("columns", columns.to(torch.float32))
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the predictions and the features (N, F); predictions are probabilities (N, K) or numbers (N, 1)."""
+        """Return the predictions and the features (N, F).
+
+        Predictions are probabilities (N, K), float32, or numbers (N, 1), float64: a number may be large in relation to
+        its spread, and float32 rounds 1e9 to multiples of 64.
+        """
         pixels = images.permute(0, 3, 1, 2).to(torch.float32) / self._full
         views = (self.rows @ pixels @ self.columns.T).clamp(0.0, 1.0)
         features = self.encoder(views)
         outputs = self.head(features.double())  # weight and bias may be large, and cancel
-        if self._target == "labels":
-            outputs = outputs.sigmoid()
-        elif self._target != "number":
-            outputs = functional.softmax(outputs, dim=1)
-        return outputs.float(), features
+        if self._target == "number":
+            return outputs, features
+        probabilities = outputs.sigmoid() if self._target == "labels" else functional.softmax(outputs, dim=1)
+        return probabilities.float(), features
 
 
 def deployed(
