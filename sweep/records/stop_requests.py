@@ -1,7 +1,5 @@
 """Requests to stop a sweep, or one of its trials, as files in the storage: sweeps/NAME/stops/all, or a trial's id."""
 
-from collections.abc import Iterable
-
 from sweep.records.sweep_storage import SweepStorage
 from trainables.storage.record_files import record_names
 
@@ -18,7 +16,7 @@ def stops(storage: SweepStorage, name: str) -> list[str]:
     return record_names(storage.storage, f"sweeps/{name}/stops", r"[A-Za-z0-9][A-Za-z0-9_.+-]*")
 
 
-def clear_stops(storage: SweepStorage, name: str, which: Iterable[str] | None = None) -> None:
-    """Delete requests to stop, by default all."""
-    for what in which if which is not None else stops(storage, name):
+def clear_stops(storage: SweepStorage, name: str) -> None:
+    """Delete all requests to stop a sweep and its trials."""
+    for what in stops(storage, name):
         storage.storage.delete(f"sweeps/{name}/stops/{what}")

@@ -4,7 +4,6 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, field
 from types import TracebackType
 from typing import Any, Self, TextIO
 
@@ -15,64 +14,16 @@ from sweep.console.formatting import duration
 from sweep.console.printing import say_json
 from sweep.console.printing import screen as make_screen
 from sweep.console.printing import text as plain
-from sweep.records.status import LiveState, LiveTrial
+from sweep.records.status import LiveState
 from sweep.records.sweep_record import TrialEntry
 from sweep.running.trial_listener import TrialListener
+from sweep.running.trial_progress import TrialProgress, seconds_left
 from sweep.running.trials_table import draw_trials, metric_text, shown_columns
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.task import TrialTask
 from trainables.printing.lasting_output import is_lost
 from trainables.printing.redaction import redact
 from trainables.storage.trial_records import AttemptRecord, EpochRecord, FailureRecord, FinalRecord
-
-OPEN = ("waiting", "running", "retrying", "interrupted")
-
-
-@dataclass
-class _TrialState:
-    entry: TrialEntry
-    status: str = "waiting"
-    epoch: int = 0
-    metrics: dict[str, float] = field(default_factory=dict)
-    attempt: int = 0
-    since: float = 0.0
-    epochs_here: int = 0
-    """Number of epochs trained since `since`."""
-    measured_epochs: int = 0
-    """Number of epochs trained in this run; for an untrained encoder, its evaluation."""
-    measured_seconds: float = 0.0
-    """Duration of these epochs."""
-    note: str = ""
-
-    @property
-    def epochs(self) -> int:
-        """Epochs planned."""
-        return int(self.entry.config["epochs"])
-
-    @property
-    def images(self) -> float:
-        """Number of images per epoch; 0 for an untrained encoder."""
-        return self.entry.steps * self.entry.config["batch_size"] / self.epochs if self.epochs else 0.0
-
-    def left(self) -> float | None:
-        """Return the estimated seconds left, or None if no pace is known."""
-        if self.status != "running" or not self.epochs_here or self.epoch == self.epochs:
-            return None
-        return (time.monotonic() - self.since) / self.epochs_here * (self.epochs - self.epoch)
-
-    def live(self) -> LiveTrial:
-        """Return the trial's published state."""
-        return LiveTrial(
-            trial_id=self.entry.trial_id,
-            name=self.entry.name,
-            state=self.status,
-            epoch=self.epoch,
-            epochs=self.epochs,
-            metrics={name: value for name, value in self.metrics.items() if value == value},
-            attempt=self.attempt,
-            left_seconds=self.left(),
-            note=self.note,
-        )
 
 
 class ProgressDisplay(TrialListener):
@@ -81,7 +32,7 @@ class ProgressDisplay(TrialListener):
     def __init__(self, screen: TextIO, sweep: str, objective: str, *, as_json: bool = False) -> None:
         self._console, self._file, self._drawn = make_screen(screen), screen, False
         self._json = screen if as_json else None
-        self._states: dict[str, _TrialState] = {}
+        self._states: dict[str, TrialProgress] = {}
         self._lock = threading.Lock()
         self._sweep, self._objective = sweep, objective
         self._waits = ""
@@ -119,7 +70,7 @@ class ProgressDisplay(TrialListener):
         """Show further trials as waiting; known trials get their new names."""
         with self._lock:
             for entry in entries:
-                self._states.setdefault(entry.trial_id, _TrialState(entry)).entry = entry
+                self._states.setdefault(entry.trial_id, TrialProgress(entry)).entry = entry
 
     def say(self, text: str) -> None:
         """Print a line above the table."""
@@ -265,31 +216,6 @@ class ProgressDisplay(TrialListener):
         counts = Counter(state.status for state in states)
         left = self.left_seconds()
         return draw_trials([state.live() for state in states], counts, self._columns(), left, self._waits)
-
-
-def seconds_left(states: Sequence["_TrialState"]) -> float | None:
-    """Return the estimated seconds left, with the present number of concurrent trials; None until one was measured.
-
-    A trial is extrapolated from its own pace, else from the time per image of other trials. An untrained encoder takes
-    as long as the measured ones; if none was measured, its time is left out.
-    """
-    trained = [state for state in states if state.measured_epochs and state.epochs]
-    images = sum(state.images * state.measured_epochs for state in trained)
-    if not images:
-        return None
-    pace = sum(state.measured_seconds for state in trained) / images
-    untrained = [state.measured_seconds for state in states if state.measured_epochs and not state.epochs]
-    evaluation = sum(untrained) / len(untrained) if untrained else 0.0
-    left = [_trial_seconds(state, pace, evaluation) for state in states if state.status in OPEN]
-    at_once = max(1, sum(state.status == "running" for state in states))
-    return max(sum(left) / at_once, max(left, default=0.0))
-
-
-def _trial_seconds(state: "_TrialState", pace: float, evaluation: float) -> float:
-    if not state.epochs:
-        return evaluation
-    measured = state.measured_seconds / state.measured_epochs if state.measured_epochs else pace * state.images
-    return measured * (state.epochs - state.epoch)
 
 
 def _finite(value: Any) -> Any:

@@ -8,7 +8,8 @@ from typing import Any, Self
 from tqdm.std import tqdm
 
 from sweep.console.formatting import duration
-from sweep.running.progress import OPEN, ProgressDisplay
+from sweep.running.progress import ProgressDisplay
+from sweep.running.trial_progress import OPEN
 from trainables.printing.printable_text import printable
 from trainables.printing.redaction import redact
 

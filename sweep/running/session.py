@@ -1,15 +1,15 @@
-"""Session: one run of a sweep from its plan to its report, with checks, Ray, MLflow and the exit code."""
+"""Session: one run of a sweep from its plan to its report, with checks, Ray and MLflow."""
 
 import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, TextIO
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from dataclasses import replace
+from typing import TYPE_CHECKING, TextIO
 
 from sweep.console.printing import say, say_json
-from sweep.console.stop_signals import exit_code, reason_of
+from sweep.console.stop_signals import reason_of
 from sweep.planning.dataset_sizes import check_data
 from sweep.planning.launch import LaunchOptions
 from sweep.planning.memory_budget import MemoryBudget, memory_budget
@@ -24,6 +24,7 @@ from sweep.running.provenance import changes
 from sweep.running.record_faults import faults_said
 from sweep.running.run_context import RunContext, RunOptions, TrialSizing
 from sweep.running.run_location import RunLocation
+from sweep.running.session_report import SessionOutcome, report_outcome
 from sweep.running.stages import StageLoop
 from sweep.running.weights_check import check_weights
 from sweep.running.work_left import nothing_left
@@ -33,24 +34,8 @@ from trainables.printing.lasting_output import keep_unprinted
 if TYPE_CHECKING:
     from sweep.tracking.tracker import SweepTracker
 
-DONE, FAILED, STOPPED = 0, 1, 3
-"""Exit codes."""
 PATIENCE_SECONDS = 600.0
 """Seconds that a running sweep waits for an unreachable storage."""
-
-
-@dataclass
-class _SessionOutcome:
-    status: str = "failed"
-    why: str = ""
-    """Reason of an early end."""
-    device_hours: float = 0.0
-    missing: int = 0
-    """Writes that MLflow didn't get."""
-    gone: bool = False
-    """Whether the cluster is lost."""
-    taken_over: bool = False
-    """Whether another process runs the sweep now."""
 
 
 class SweepSession:
@@ -106,7 +91,7 @@ class SweepSession:
                     missing = tracker.close()
                     if not gone_before or not isinstance(error, ClusterAwayError):
                         raise
-                    outcome = _SessionOutcome("stopped", gone_before, missing=missing)
+                    outcome = SessionOutcome("stopped", gone_before, missing=missing)
                 except BaseException:
                     tracker.close(0.0)
                     raise
@@ -174,19 +159,19 @@ class SweepSession:
                 os.dup2(screen.fileno(), descriptor)
             loop.interrupt(watch.reason)
             loop.close()
-            outcome = _SessionOutcome("stopped", watch.reason, loop.device_hours(), gone=True)
+            outcome = SessionOutcome("stopped", watch.reason, loop.device_hours(), gone=True)
             self._end_tracking(outcome, tracker, live)
             live.end()
             self._end(outcome, tracker)
 
         watch.when_stuck = end
 
-    def _end(self, outcome: _SessionOutcome, tracker: "SweepTracker") -> int:
+    def _end(self, outcome: SessionOutcome, tracker: "SweepTracker") -> int:
         """Report and return the exit code; if the cluster was lost, exit at once or restart."""
         if outcome.gone and self._location.wait_minutes:
             self._say(f"{outcome.why}; waiting {self._location.wait_minutes:g} minutes for one, to continue there")
             begin_again(outcome.why, *self._location.again)
-        code = self._report(outcome, tracker)
+        code = report_outcome(outcome, self._name, self._storage, self._location, tracker)
         if outcome.gone and not self._location.from_python:
             leave_at_once(code)
         return code
@@ -196,10 +181,10 @@ class SweepSession:
 
     def _execute(
         self, loop: StageLoop, tracker: "SweepTracker", progress: ProgressDisplay, live: LeaseHolder
-    ) -> _SessionOutcome:
+    ) -> SessionOutcome:
         from sweep.cluster.cluster_watch import ClusterGoneError
 
-        outcome = _SessionOutcome()
+        outcome = SessionOutcome()
         try:
             try:
                 outcome.status = loop.run()
@@ -215,7 +200,7 @@ class SweepSession:
             self._end_tracking(outcome, tracker, live)
         return outcome
 
-    def _end_tracking(self, outcome: _SessionOutcome, tracker: "SweepTracker", live: LeaseHolder) -> None:
+    def _end_tracking(self, outcome: SessionOutcome, tracker: "SweepTracker", live: LeaseHolder) -> None:
         outcome.taken_over = bool(live.taken_over)
         if tracker.begun and not outcome.taken_over:  # else the runs are the new holder's to end
             tracker.show_comparison(self._storage)
@@ -279,59 +264,3 @@ class SweepSession:
         if not self._location.as_json:
             say(f"sweep {self._name}: {counted(self._plan)}, records in {self._storage.storage.address()}")
             say(f"MLflow: {tracker.uri} ({tracker.why})")
-
-    def _send_summary(self, summary: dict[str, Any]) -> None:
-        """Deliver the summary to the receiver of --on-end; a failure is printed and recorded beside the sweep."""
-        from sweep.records.end_report import write_end_report
-        from sweep.running.end_hook import send
-
-        if not self._location.on_end:
-            return
-        if fault := send(self._location.on_end, summary):
-            say(fault, error=True)
-        with suppress(OSError):  # a storage that is away was said before
-            write_end_report(self._storage, self._name, fault)
-
-    def _report(self, outcome: _SessionOutcome, tracker: "SweepTracker") -> int:
-        """Print the comparison and what to do next; return the exit code."""
-        from sweep.comparison.dataset_report import with_leaks
-        from sweep.comparison.split_comparison import split_comparisons
-        from sweep.comparison.table import compare
-        from sweep.comparison.trial_outputs import TrialOutputs
-        from sweep.records.present_results import present_results
-        from sweep.report.terminal_table import print_comparison, print_splits
-        from sweep.running.summary import summarise
-
-        record = self._storage.record(self._name)
-        results = present_results(record, self._storage)
-        tables = with_leaks(compare(record, lambda entry: results[entry.trial_id]), self._storage)
-        summary = summarise(
-            record,
-            results,
-            tables,
-            status=outcome.status,
-            why=outcome.why,
-            device_hours=outcome.device_hours,
-            records=self._storage.storage.address(),
-        )
-        if self._location.as_json:
-            say_json({"event": "end", **summary})
-        elif not self._location.from_python:
-            print_comparison(record, tables, TrialOutputs(self._storage))
-            print_splits(split_comparisons([(record, table) for table in tables], TrialOutputs(self._storage)))
-        if outcome.missing:
-            say(f"{outcome.missing} writes to MLflow at {tracker.uri} are missing; the records have them:")
-            say(f"python -m sweep.track {self._name}")
-        self._send_summary(summary)
-        return self._exit_code(outcome, summary)
-
-    def _exit_code(self, outcome: _SessionOutcome, summary: Mapping[str, Any]) -> int:
-        """Return the exit code of an outcome; print how a stopped sweep continues."""
-        if outcome.status != "stopped":
-            return FAILED if outcome.status == "failed" else DONE
-        if outcome.taken_over:
-            say(f"{outcome.why}; see python -m sweep.status {self._name}")
-            return STOPPED
-        left = sum(count for state, count in summary["trials"].items() if state not in ("finished", "failed"))
-        say(f"{outcome.why}; {left} trials are left. Continue from the last checkpoints: {summary['resume']}")
-        return exit_code(outcome.why) or STOPPED

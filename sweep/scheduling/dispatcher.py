@@ -133,8 +133,7 @@ class Dispatcher:
         if task is not None:
             attempt = self._attempts[task.trial_id] = TrialAttempt(task, self._clock())
             return attempt
-        over = not self._attempts and not self._book and (self._source is None or self._source.exhausted)
-        return FINISHED if over else None
+        return FINISHED if self.over else None
 
     def _take(self) -> TrialTask | None:
         now = self._clock()
