@@ -167,16 +167,12 @@ def _sees_storage(storage: str, written: str) -> bool:
 def _stores() -> dict[str, str]:
     """Return the fingerprints of this machine's readable stores, by name."""
     from trainables.data.store_addresses import data_root, remote_root
-    from trainables.data.store_info import StoreInfo
+    from trainables.data.store_info import readable_info
 
     stores = {}
     if remote_root() is None and data_root().is_dir():
         for folder in data_root().iterdir():
-            try:
-                info = StoreInfo.read(folder.name)
-            except BadInputError:
-                continue
-            if info is not None:
+            if (info := readable_info(folder.name)) is not None:
                 stores[folder.name] = info.fingerprint
     return stores
 

@@ -17,8 +17,7 @@ from sweep.comparison.table import ComparisonRow, ComparisonTable, Sources, comp
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
 from sweep.records.present_results import present_results
-from trainables.data.store_info import StoreInfo
-from trainables.errors import BadInputError
+from trainables.data.store_info import StoreInfo, readable_info
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord
@@ -96,10 +95,7 @@ class DataSetReport:
     @cached_property
     def store(self) -> StoreInfo | None:
         """Info of the prepared data set; None if it isn't on this machine."""
-        try:
-            return StoreInfo.read((*self.table.settings, *self.table.halved)[0].config["dataset"])
-        except BadInputError:
-            return None
+        return readable_info((*self.table.settings, *self.table.halved)[0].config["dataset"])
 
     def row_of(self, row: ComparisonRow) -> ReportRow:
         """Return the report's row of a setting."""

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from trainables.data.shared_pixels import DIGITS, labelled_store
-from trainables.data.store_info import StoreInfo
-from trainables.errors import BadInputError
+from trainables.data.store_info import StoreInfo, readable_info
 from trainables.storage.trial_files import MODEL
 from trainables.weights.initial_weights import InitialWeights
 
@@ -116,8 +115,5 @@ def _images(info: StoreInfo) -> tuple[str, str]:
 
 
 def _info(name: str, fingerprint: str) -> StoreInfo | None:
-    try:
-        info = StoreInfo.read(name)
-    except BadInputError:
-        return None
+    info = readable_info(name)
     return info if info is not None and info.fingerprint == fingerprint else None

@@ -18,8 +18,7 @@ from sweep.console.formatting import number, signed_interval, signed_number
 from sweep.statistics.intervals import seed_interval
 from sweep.statistics.share_intervals import ConfidenceInterval, unpaired_interval
 from trainables.config import TrialConfig
-from trainables.data.store_info import StoreInfo
-from trainables.errors import BadInputError
+from trainables.data.store_info import StoreInfo, readable_info
 from trainables.metrics.names import better_when, bounds, is_share
 
 if TYPE_CHECKING:
@@ -187,18 +186,10 @@ def _side(sweep: "SweepRecord", table: ComparisonTable, outputs: TrialOutputs) -
     finished = next((row.finished[0].entry for row in (*table.settings, *table.baselines) if row.finished), None)
     if finished is None:
         return None
-    info = _info(str(finished.config.get("evaluation_dataset") or finished.config["dataset"]))
+    info = readable_info(str(finished.config.get("evaluation_dataset") or finished.config["dataset"]))
     if info is None or info.fingerprint != outputs.fingerprint(finished):
         return None
     return _Side(sweep, table, info, _rule(info))
-
-
-def _info(name: str) -> StoreInfo | None:
-    """Return the metadata of a store of this machine; None if it isn't here or can't be read."""
-    try:
-        return StoreInfo.read(name)
-    except BadInputError:
-        return None
 
 
 def _rule(info: StoreInfo) -> str:

@@ -8,7 +8,8 @@ from sweep.console.formatting import slug
 from sweep.figures.fonts import fit_for_png
 from sweep.report.comparison_figures import comparison_figures
 from sweep.report.csv_tables import as_csv, comparison_rows
-from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
+from sweep.tracking.mlflow_runs import MlflowRuns
+from sweep.tracking.trial_facts import TrialFacts
 
 if TYPE_CHECKING:
     from sweep.comparison.dataset_report import DataSetReport

@@ -4,14 +4,13 @@ Every write can be repeated: runs are found by their tags, and existing values a
 `SweepTracker` call this module.
 """
 
-import logging
 import math
 import threading
 import time
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from collections.abc import Iterable, Mapping
+from typing import TYPE_CHECKING, Any
 
+from sweep.tracking.epoch_metrics import METRICS_A_BATCH, EpochMetrics
 from sweep.tracking.run_tags import (
     BEST_SETTING,
     COMMAND,
@@ -32,50 +31,16 @@ from sweep.tracking.run_tags import (
     user,
     word,
 )
-from sweep.tracking.store import PARAMS, VIEW_TAG, TrackingStore, view
-from trainables.data.store_info import StoreInfo
-from trainables.errors import BadInputError
-from trainables.metrics.names import IMAGES_PER_SECOND, OF_THE_MACHINE
+from sweep.tracking.shared_view import VIEW_TAG, shared_view
+from sweep.tracking.store import TrackingStore
+from sweep.tracking.trial_facts import TrialFacts
 from trainables.printing.printable_text import markdown_text, printable, printable_lines
 
 if TYPE_CHECKING:
-    from mlflow.entities import Metric
+    from sweep.records.sweep_record import SweepRecord
 
-    from sweep.records.sweep_record import SweepRecord, TrialEntry
-    from sweep.records.sweep_storage import SweepStorage
-    from trainables.storage.trial_files import TrialFiles
-    from trainables.storage.trial_records import EpochRecord
-
-logger = logging.getLogger("sweep.tracking")
-
-METRICS_A_BATCH, PARAMS_A_BATCH = 1000, 100
+PARAMS_A_BATCH = 100
 PARAM_LENGTH, TAG_LENGTH = 6000, 8000
-
-
-@dataclass(frozen=True)
-class TrialFacts:
-    """Facts of a trial for its child run, and the location of its files."""
-
-    trial_id: str
-    name: str
-    config: Mapping[str, Any]
-    data: Mapping[str, StoreInfo]
-    """Image stores by use: training, and evaluation if that is another store."""
-    files: "TrialFiles"
-
-    @classmethod
-    def of(cls, entry: "TrialEntry", storage: "SweepStorage") -> Self:
-        """Return the facts of a sweep's trial; data sets that this machine lacks are left out."""
-        names = {"training": entry.config["dataset"], "evaluation": entry.config.get("evaluation_dataset")}
-        stores = {context: info for context, name in names.items() if name and (info := _known_store(name))}
-        return cls(entry.trial_id, entry.name, entry.config, stores, storage.trial_of(entry))
-
-
-def _known_store(name: str) -> StoreInfo | None:
-    try:
-        return StoreInfo.read(name)
-    except BadInputError:
-        return None
 
 
 class MlflowRuns:
@@ -89,10 +54,7 @@ class MlflowRuns:
         self._status: str | None = None
         """Status of the sweep that this process has written; an existing run keeps its own until then."""
         self._children: dict[str, str] = {}
-        self._resumed: set[str] = set()
-        """Trials whose runs had metrics at the start of an attempt."""
-        self._written: dict[str, set[int]] = {}
-        """Epochs by trial that this process has written, or tried to write."""
+        self.epochs = EpochMetrics(client, self.child)
 
     def forget(self) -> None:
         """Clear the cache of runs; called after a failure, since the server may have been emptied."""
@@ -124,20 +86,9 @@ class MlflowRuns:
             self._parent = run_id
         return self._parent
 
-    def show_view(self, columns: Iterable[str]) -> None:
-        """Set the experiment's shared view to these metrics and the settings that this sweep varies.
-
-        Runs are sorted by the objective, whose column comes first.
-        """
-        sweep = self.sweep
-        configs = [entry.config for entry in sweep.trials if entry.baseline is None]
-        varied = [
-            name for config in configs[:1] for name in config if any(one.get(name) != config[name] for one in configs)
-        ]
-        params = dict.fromkeys([*PARAMS, *varied])
-        metrics = list(dict.fromkeys([sweep.objective, *columns]))
-        shown = view(params, metrics, ascending=sweep.direction == "min")
-        self.client.set_experiment_tag(self.experiment(), VIEW_TAG, shown)
+    def show_view(self, metrics: Iterable[str]) -> None:
+        """Set the experiment's shared view to these metrics and the settings that this sweep varies."""
+        self.client.set_experiment_tag(self.experiment(), VIEW_TAG, shared_view(self.sweep, metrics))
 
     def show_best(self, metrics: "Mapping[str, float]", setting: str, epoch: int, time_ms: int) -> None:
         """Write the metrics of the best setting to the sweep's run: means over its seeds, at their last epoch.
@@ -224,72 +175,10 @@ class MlflowRuns:
         """Show the trial as running, even after an earlier failure."""
         run = self.client.get_run(self.child(trial))
         if run.data.metrics:  # the attempt may repeat epochs that are already in the run
-            self._resumed.add(trial.trial_id)
+            self.epochs.resumed(trial)
         if (run.info.status, run.data.tags.get(STATUS)) != ("RUNNING", "running"):
             self._set_tags(run.info.run_id, {STATUS: "running"})
             self.client.update_run(run.info.run_id, status="RUNNING")
-
-    def missing_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> "list[EpochRecord]":
-        """Return the records of epochs whose metrics are missing in the run.
-
-        Metrics of an epoch are written together, so one of them stands for all. An epoch that was trained again after
-        its record was lost has other times but equal values; it doesn't count as missing.
-        """
-        history = {
-            name: self.client.get_metric_history(self.child(trial), name) for name in set(map(_marker_metric, records))
-        }
-        times = {(point.step, point.timestamp) for points in history.values() for point in points}
-        values = {(name, point.step, point.value) for name, points in history.items() for point in points}
-
-        def is_here(record: "EpochRecord") -> bool:
-            name = _marker_metric(record)
-            if name not in OF_THE_MACHINE and (name, record.epoch, record.metrics[name]) in values:
-                return True
-            return (record.epoch, record.time_ms) in times
-
-        return [record for record in records if not is_here(record)]
-
-    def log_new_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> None:
-        """Write the metrics of newly trained epochs, except epochs that an earlier attempt has written."""
-        written = self._written.setdefault(trial.trial_id, set())
-        fresh: list[EpochRecord] = []
-        again: dict[int, EpochRecord] = {}
-        for record in records:
-            if record.epoch in written or trial.trial_id in self._resumed:
-                again.setdefault(record.epoch, record)
-            else:
-                fresh.append(record)
-            written.add(record.epoch)
-        self.log_epochs(trial, fresh)
-        self.log_epochs(trial, self.missing_epochs(trial, list(again.values())))
-
-    def log_epochs(self, trial: TrialFacts, records: "Sequence[EpochRecord]") -> None:
-        """Write the metrics of epochs; MLflow merges those with equal name, value, epoch and time."""
-        from mlflow.entities import Metric
-
-        batch: list[Metric] = []
-        for record in records:
-            # An undefined metric has no point in a chart.
-            finite = {name: value for name, value in record.metrics.items() if math.isfinite(value)}
-            if len(batch) + len(finite) > METRICS_A_BATCH:
-                self._log_metrics(trial, batch)
-                batch = []
-            batch += [Metric(name, value, record.time_ms, record.epoch) for name, value in finite.items()]
-        if batch:
-            self._log_metrics(trial, batch)
-
-    def _log_metrics(self, trial: TrialFacts, batch: "Sequence[Metric]") -> None:
-        """Write metrics; if MLflow rejects one as invalid, report it and write the others."""
-        try:
-            self.client.log_batch(self.child(trial), metrics=batch)
-        except Exception as error:
-            if not refused(error):
-                raise
-            if len(batch) == 1:
-                logger.warning("metric %s of %s refused by MLflow", printable(batch[0].key), printable(trial.name))
-            else:
-                self._log_metrics(trial, batch[: len(batch) // 2])
-                self._log_metrics(trial, batch[len(batch) // 2 :])
 
     def set_status(self, trial: TrialFacts, status: str, *, end_ms: int | None, tags: Mapping[str, str]) -> None:
         """Write the trial's status, and delete the failure of an earlier attempt."""
@@ -372,15 +261,3 @@ class MlflowRuns:
         self.client.log_batch(
             run_id, tags=[RunTag(key, printable_lines(value)[:TAG_LENGTH]) for key, value in tags.items()]
         )
-
-
-def _marker_metric(record: "EpochRecord") -> str:
-    """Return the metric that shows whether an epoch is in the run; repeated training reproduces it, as a loss."""
-    repeated = [name for name, value in record.metrics.items() if name not in OF_THE_MACHINE and math.isfinite(value)]
-    return min(repeated, key=lambda name: (not name.endswith("loss"), name), default=IMAGES_PER_SECOND)
-
-
-def refused(error: Exception) -> bool:
-    """Return whether MLflow rejected a write as invalid, so that a retry would fail too."""
-    # A deleted run rejects all writes like this; a new run replaces it.
-    return getattr(error, "error_code", "") == "INVALID_PARAMETER_VALUE" and "'active' state" not in str(error)

@@ -10,9 +10,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
+from sweep.tracking.mlflow_runs import MlflowRuns
 from sweep.tracking.run_tags import SWEEP, TRIAL
 from sweep.tracking.store import TrackingStore
+from sweep.tracking.trial_facts import TrialFacts
 
 if TYPE_CHECKING:
     from sweep.records.sweep_record import SweepRecord, TrialEntry

@@ -17,7 +17,8 @@ from typing import IO, Any
 from sweep.records.paths import DEFAULT_STORAGE
 from sweep.tracking import pages
 from sweep.tracking.pages import HOST
-from sweep.tracking.store import ENVIRONMENT, EXPERIMENT, VIEW, TrackingStore
+from sweep.tracking.shared_view import VIEW
+from sweep.tracking.store import ENVIRONMENT, EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 from trainables.printing.redaction import redact
 

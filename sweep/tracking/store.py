@@ -1,9 +1,8 @@
 """Choice of the MLflow store of a sweep: a named server, else an SQLite file in the storage."""
 
-import json
 import os
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,11 +35,6 @@ PROBE = {"MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0", "MLFLOW_HTTP_REQUEST_TIMEOUT": 
 """Environment variables for opening a store while the user waits."""
 EXPERIMENT = "sweep"
 """Experiment of all sweeps in a store."""
-VIEW = "sweep"
-"""Key of the view in MLflow's pages that shows the varied settings and the results of trials."""
-VIEW_TAG = f"mlflow.sharedViewState.{VIEW}"
-PARAMS = ("dataset", "batch_size", "temperature", "epochs")
-"""Params that the view always shows."""
 EXPERIMENT_TAGS: Mapping[str, str] = {
     # Without the kind, the server guesses one, and may show the experiment on its pages for language models.
     "mlflow.experimentKind": "custom_model_development",
@@ -56,16 +50,6 @@ LOCK_SECONDS = 180.0
 LOOK_SECONDS = 5.0
 """Time between two looks at the process that holds the file."""
 SERVER_SCHEMES = ("http://", "https://", "databricks")
-
-
-def view(params: Iterable[str], metrics: Sequence[str], *, ascending: bool) -> str:
-    """Return the state of MLflow's runs page with these columns, sorted by the first metric.
-
-    Sorted by a metric, the page lists trials beside their sweeps, unfolded, and its charts show the best ten.
-    """
-    columns = [*(f"params.`{name}`" for name in params), *(f"metrics.`{name}`" for name in metrics)]
-    state = {"selectedColumns": columns, "orderByKey": f"metrics.`{metrics[0]}`", "orderByAsc": ascending}
-    return json.dumps(state)
 
 
 @dataclass(frozen=True)

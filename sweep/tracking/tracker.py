@@ -12,9 +12,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sweep.tracking.background_writer import BackgroundWriter, QueuedWrite
-from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts, refused
+from sweep.tracking.epoch_metrics import refused
+from sweep.tracking.mlflow_runs import MlflowRuns
 from sweep.tracking.run_tags import RUN_STATUS
 from sweep.tracking.store import EXPERIMENT, TrackingStore
+from sweep.tracking.trial_facts import TrialFacts
 from trainables.errors import BadInputError
 from trainables.printing.redaction import redact
 
@@ -131,7 +133,7 @@ class SweepTracker:
     def submit_epoch(self, trial_id: str, record: "EpochRecord") -> None:
         """Write an epoch of a started trial."""
         trial = self._trials[trial_id]
-        self._submit(trial_id, "metrics", lambda records: self._runs.log_new_epochs(trial, records), values=[record])
+        self._submit(trial_id, "metrics", lambda records: self._runs.epochs.log_new(trial, records), values=[record])
 
     def finish_trial(self, trial_id: str, status: str | None = None) -> None:
         """Write all of a started trial from its files, as `write_trial` does."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from sweep.figures.fonts import fit_for_png
 from sweep.figures.trial_files import trial_figures
 from sweep.records.trial_result import troubles
-from sweep.tracking.mlflow_runs import MlflowRuns, TrialFacts
+from sweep.tracking.mlflow_runs import MlflowRuns
 from sweep.tracking.run_tags import (
     ATTEMPTS,
     CHECKPOINT,
@@ -17,6 +17,7 @@ from sweep.tracking.run_tags import (
     REUSED_RUN,
     TROUBLES,
 )
+from sweep.tracking.trial_facts import TrialFacts
 
 if TYPE_CHECKING:
     from trainables.storage.trial_files import TrialFiles
@@ -29,7 +30,7 @@ def write_trial(runs: MlflowRuns, trial: TrialFacts, status: str | None) -> None
     """Write a trial's files into its run, except artifacts; `status` None means the status in the files."""
     files = trial.files
     epochs, final, failure = files.epochs(), files.final(), files.failure()
-    runs.log_epochs(trial, runs.missing_epochs(trial, epochs))
+    runs.epochs.log(trial, runs.epochs.missing(trial, epochs))
     times = [end.time_ms for end in (final, failure) if end is not None] + [record.time_ms for record in epochs[-1:]]
     said = "finished" if final else "failed" if failure else "running"
     tags = _tags(files, final, None if final else failure) | _history(runs, trial)

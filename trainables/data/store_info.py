@@ -285,6 +285,14 @@ def known_names(root: Path | None = None) -> list[str]:
     return [*KNOWN, *sorted(stores)]
 
 
+def readable_info(name: str) -> StoreInfo | None:
+    """Return the metadata of a store of this machine; None if it isn't here or can't be read."""
+    try:
+        return StoreInfo.read(name)
+    except BadInputError:
+        return None
+
+
 def prepared(name: str, root: Path | None = None) -> StoreInfo:
     """Return the metadata of an existing store; if it is missing, BadInputError gives the command that prepares it."""
     info = StoreInfo.read(name, root)
