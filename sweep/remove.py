@@ -1,6 +1,6 @@
 """Remove or archive sweeps: records, checkpoints and MLflow's runs together: `python -m sweep.remove [SWEEP]`."""
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -8,6 +8,11 @@ from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from sweep.records.removal import SweepRemoval
+    from sweep.records.sweep_record import SweepRecord
+    from sweep.records.sweep_storage import SweepStorage
 
 REMOVED = "What is removed"
 
@@ -49,18 +54,8 @@ def main(
     tracking_uri: options.TrackingUri = None,
 ) -> None:
     """Remove sweeps with their records, checkpoints and MLflow runs. Trials that other sweeps use are kept."""
-    from sweep.console.formatting import GIB
-    from sweep.records.removal import (
-        archive_sweep,
-        delete_files,
-        delete_sweep,
-        finished_checkpoints,
-        older_than,
-        plan_removal,
-    )
+    from sweep.records.removal import older_than, plan_removal
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.tracking.removal import remove_runs
-    from trainables.storage.filesystem import Storage
 
     place = SweepStorage(storage)
     if (sweep is None) == (older is None):
@@ -72,26 +67,51 @@ def main(
         record = place.record(name)
         removal = plan_removal(place, record)
         if checkpoints_only:
-            files = finished_checkpoints(place, record)
-            size = sum(size for _, size in files)
-            say(f"{name}: {len(files)} checkpoints of finished trials, {size / GIB:.3f} GiB")
-            delete_files(place, [file for file, _ in files] if yes else [])
+            _remove_checkpoints(place, record, yes=yes)
             continue
-        say(f"{name}: {removal.files} files, {removal.size / GIB:.3f} GiB, and its runs in MLflow")
-        if removal.shared:
-            say(f"  {len(removal.shared)} trials are kept, since other sweeps use them: {', '.join(removal.shared)}")
-        if not yes:
-            continue
-        if target is not None:
-            archive_sweep(place, removal, Storage.at(target))
-            say(f"  copied to {target}; see it: python -m sweep.compare {name} --storage {target}")
-        runs = remove_runs(tracking_uri, storage, name, record.experiment)
-        delete_sweep(place, removal)
-        say(f"  removed, with {runs} runs")
+        _print_removal(removal)
+        if yes:
+            _remove(place, removal, target, tracking_uri, record.experiment)
     if not names:
         say(f"no sweep last ran more than {older:g} days ago")
     if not yes and names:
         say("nothing was removed; add --yes to remove")
+
+
+def _remove_checkpoints(place: "SweepStorage", record: "SweepRecord", *, yes: bool) -> None:
+    from sweep.console.formatting import GIB
+    from sweep.records.removal import delete_files, finished_checkpoints
+
+    files = finished_checkpoints(place, record)
+    size = sum(size for _, size in files)
+    say(f"{record.name}: {len(files)} checkpoints of finished trials, {size / GIB:.3f} GiB")
+    if yes:
+        delete_files(place, [file for file, _ in files])
+
+
+def _print_removal(removal: "SweepRemoval") -> None:
+    from sweep.console.formatting import GIB
+
+    say(f"{removal.name}: {removal.files} files, {removal.size / GIB:.3f} GiB, and its runs in MLflow")
+    if removal.shared:
+        say(f"  {len(removal.shared)} trials are kept, since other sweeps use them: {', '.join(removal.shared)}")
+
+
+def _remove(
+    place: "SweepStorage", removal: "SweepRemoval", target: str | None, tracking_uri: str | None, experiment: str
+) -> None:
+    """Copy a sweep to the target, if there is one; then delete its MLflow runs, and last its files."""
+    from sweep.records.removal import archive_sweep, delete_sweep
+    from sweep.tracking.removal import remove_runs
+    from trainables.storage.filesystem import Storage
+
+    name = removal.name
+    if target is not None:
+        archive_sweep(place, removal, Storage.at(target))
+        say(f"  copied to {target}; see it: python -m sweep.compare {name} --storage {target}")
+    runs = remove_runs(tracking_uri, place.storage.address(), name, experiment)
+    delete_sweep(place, removal)
+    say(f"  removed, with {runs} runs")
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
 """Model card from the records: purpose, metrics and limits of an exported model."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sweep.deployment.trial_choice import ChosenTrial
 from trainables.metrics.names import LINEAR
@@ -23,19 +23,6 @@ def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
     """Return the card as Markdown; all numbers come from the records."""
     import jinja2
 
-    from sweep.comparison.trial_outputs import TrialOutputs
-    from sweep.comparison.trial_report import trial_command
-    from trainables.config import TrialConfig
-    from trainables.models.inference import head_words
-
-    outputs = TrialOutputs(storage)
-    config = TrialConfig.parse(chosen.config)
-    plain = config.width_factor == 1.0 and not config.small_stem and config.encoder in TORCHVISION
-    departure = (
-        "starts with a 3 x 3 convolution" if config.small_stem else "isn't as wide or deep as any of torchvision's"
-    )
-    side = f"{config.image_size} x {config.image_size}"
-    crop = "the central 0.875 is cut out and " if config.image_size > 32 else ""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES),
         undefined=jinja2.StrictUndefined,
@@ -43,32 +30,62 @@ def model_card(chosen: ChosenTrial, storage: "SweepStorage") -> str:
         lstrip_blocks=True,
     )
     environment.filters |= {"md": lambda value: markdown_text(str(value)), "printable": printable}
-    return environment.get_template("model_card.md.j2").render(
-        name=chosen.trial.entry.name,
-        origin=_origin(chosen, config, storage),
-        head_words=head_words(chosen.head, config.target)
-        + (f" of {config.labelled_dataset}" if config.epochs == 0 or config.evaluation_dataset else ""),
-        number=_number(chosen),
-        several=config.target == "labels",
-        classes=chosen.final.classes,
-        positive=chosen.final.positive,
-        size=chosen.store.image_size,
-        channels=chosen.store.channels,
-        bits=chosen.bits,
-        dtype=chosen.store.dtype,
-        preprocessing=f"({crop}resized to {side} by bicubic interpolation, scaled to 0 ... 1)",
-        torchvision=config.encoder if plain else "",
-        encoder=config.encoder,
-        departure=departure,
-        metrics=_metrics(chosen, outputs),
-        limits=_limits(chosen, outputs),
-        config={name: value for name, value in chosen.config.items() if value not in (None, [], ())},
-        store=_data_sentence(chosen.store),
-        trial_id=chosen.trial.entry.trial_id,
-        sweep=chosen.sweep.name,
-        versions=", ".join(f"{name} {version}" for name, version in chosen.final.versions.items()),
-        command=trial_command(chosen.trial.entry, workers=chosen.final.workers),
-    )
+    return environment.get_template("model_card.md.j2").render(_values(chosen, storage))
+
+
+def _values(chosen: ChosenTrial, storage: "SweepStorage") -> dict[str, Any]:
+    """Return the template's values by name."""
+    from sweep.comparison.trial_outputs import TrialOutputs
+    from sweep.comparison.trial_report import trial_command
+    from trainables.config import TrialConfig
+
+    outputs, config = TrialOutputs(storage), TrialConfig.parse(chosen.config)
+    entry, final, store = chosen.trial.entry, chosen.final, chosen.store
+    return {
+        **_encoder(config),
+        "name": entry.name,
+        "origin": _origin(chosen, config, storage),
+        "head_words": _head(chosen, config),
+        "number": _number(chosen),
+        "several": config.target == "labels",
+        "classes": final.classes,
+        "positive": final.positive,
+        "size": store.image_size,
+        "channels": store.channels,
+        "bits": chosen.bits,
+        "dtype": store.dtype,
+        "metrics": _metrics(chosen, outputs),
+        "limits": _limits(chosen, outputs),
+        "config": {name: value for name, value in chosen.config.items() if value not in (None, [], ())},
+        "store": _data_sentence(store),
+        "trial_id": entry.trial_id,
+        "sweep": chosen.sweep.name,
+        "versions": ", ".join(f"{name} {version}" for name, version in final.versions.items()),
+        "command": trial_command(entry, workers=final.workers),
+    }
+
+
+def _encoder(config: "TrialConfig") -> dict[str, str]:
+    """Return the encoder and its input in words; `torchvision` names the model that it equals, if there is one."""
+    plain = config.width_factor == 1.0 and not config.small_stem and config.encoder in TORCHVISION
+    crop = "the central 0.875 is cut out and " if config.image_size > 32 else ""
+    side = f"{config.image_size} x {config.image_size}"
+    return {
+        "encoder": config.encoder,
+        "torchvision": config.encoder if plain else "",
+        "departure": (
+            "starts with a 3 x 3 convolution" if config.small_stem else "isn't as wide or deep as any of torchvision's"
+        ),
+        "preprocessing": f"({crop}resized to {side} by bicubic interpolation, scaled to 0 ... 1)",
+    }
+
+
+def _head(chosen: ChosenTrial, config: "TrialConfig") -> str:
+    """Return the classifier in words, with its data set if that isn't the one of pretraining."""
+    from trainables.models.inference import head_words
+
+    elsewhere = config.epochs == 0 or config.evaluation_dataset
+    return head_words(chosen.head, config.target) + (f" of {config.labelled_dataset}" if elsewhere else "")
 
 
 def _origin(chosen: ChosenTrial, config: "TrialConfig", storage: "SweepStorage") -> str:

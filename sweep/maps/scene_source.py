@@ -64,35 +64,14 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     left_out: Counter[str] = Counter()
     grids = [SceneGrid.of(path, bands, choice) for path in scenes]
     check_scenes(grids, request)
-    shared = _sharing_places(grids, choice)
-    grids = _counted_where_needed(grids, shared, bands, request, choice)
-    chosen: list[_PlacedChip] = []
-    seen: set[tuple[str, str]] = set()
-    for grid in sorted(grids, key=lambda one: one.name, reverse=True):
-        own = _chosen(grid, choice, request, left_out)
-        chosen += _unseen(own, seen, left_out) if grid.path in shared else own
+    grids, chosen = _choose(grids, bands, request, choice, left_out)
     if not chosen:
         raise _no_chip(folder, grids, left_out, choice)
-    chosen.sort(key=lambda cut: cut.name)
     rule = request.options.reading.resample or NEAREST
-    column_bytes = choice.chip_size * grids[0].channels * np.dtype(grids[0].dtype).itemsize
-    most_columns = max(choice.chip_size, STRIP_BYTES // column_bytes)
-    by_percentiles = request.options.pixels == "percentiles"
-    unmarked, token = {grid.path for grid in grids if not grid.marked}, secrets.token_hex(8)
-
-    def entries() -> Iterator[ImageEntry]:
-        for (path, row), line in groupby(chosen, lambda cut: (cut.path, cut.row)):
-            unsure = path in unmarked
-            reader = ChipReader(str(path), bands, grids[0].channels, choice, rule, unmarked=unsure, listing=token)
-            for cut, strip in _in_strips(list(line), most_columns, choice.chip_size):
-                partly = by_percentiles and bool(cut.chip.nodata)
-                read = partial(reader, row, cut.column, strip, count=cut.chip.nodata is None, mark=partly)
-                yield ImageEntry(cut.name, read, place=cut.place, chip=cut.chip)
-
     return ImageSource(
         str(folder.resolve()),
         (),
-        entries,
+        partial(_entries, chosen, grids, bands, request, secrets.token_hex(8)),
         len(chosen),
         scene_notes(folder, grids, choice, request.options.reflectance),
         decisions=scene_decisions(grids, rule),
@@ -104,6 +83,46 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
         ),
         together=max(Counter(cut.chip.scene for cut in chosen).values()),
     )
+
+
+def _choose(
+    grids: list[SceneGrid],
+    bands: tuple[str, ...],
+    request: PrepareRequest,
+    choice: ChipChoice,
+    left_out: Counter[str],
+) -> tuple[list[SceneGrid], list[_PlacedChip]]:
+    """Return the grids, counted where that is needed, and the chosen chips of all scenes by name."""
+    shared = _sharing_places(grids, choice)
+    grids = _counted_where_needed(grids, shared, bands, request, choice)
+    chosen: list[_PlacedChip] = []
+    seen: set[tuple[str, str]] = set()
+    for grid in sorted(grids, key=lambda one: one.name, reverse=True):
+        own = _chosen(grid, choice, request, left_out)
+        chosen += _unseen(own, seen, left_out) if grid.path in shared else own
+    return grids, sorted(chosen, key=lambda cut: cut.name)
+
+
+def _entries(
+    chosen: Sequence[_PlacedChip],
+    grids: Sequence[SceneGrid],
+    bands: tuple[str, ...],
+    request: PrepareRequest,
+    listing: str,
+) -> Iterator[ImageEntry]:
+    """Yield the chips; those of one row of a scene are read in strips."""
+    choice, channels = request.options.chips or ChipChoice(), grids[0].channels
+    rule = request.options.reading.resample or NEAREST
+    column_bytes = choice.chip_size * channels * np.dtype(grids[0].dtype).itemsize
+    most_columns = max(choice.chip_size, STRIP_BYTES // column_bytes)
+    by_percentiles = request.options.pixels == "percentiles"
+    unmarked = {grid.path for grid in grids if not grid.marked}
+    for (path, row), line in groupby(chosen, lambda cut: (cut.path, cut.row)):
+        reader = ChipReader(str(path), bands, channels, choice, rule, unmarked=path in unmarked, listing=listing)
+        for cut, strip in _in_strips(list(line), most_columns, choice.chip_size):
+            partly = by_percentiles and bool(cut.chip.nodata)
+            read = partial(reader, row, cut.column, strip, count=cut.chip.nodata is None, mark=partly)
+            yield ImageEntry(cut.name, read, place=cut.place, chip=cut.chip)
 
 
 def _sharing_places(grids: Sequence[SceneGrid], choice: ChipChoice) -> set[Path]:

@@ -1,5 +1,6 @@
 """Sizes of data sets for planning: of the prepared store, else the published ones."""
 
+from collections.abc import Callable
 from functools import cache, lru_cache, partial
 
 from sweep.console.printing import say
@@ -91,43 +92,38 @@ def _info(name: str) -> StoreInfo | None:
 
 def check_questions(plan: Plan) -> None:
     """Raise BadInputError that lists positive rules, targets and metrics that no data set of a plan has."""
-    faults: dict[str, None] = {}
-    info_of = cache(_info)  # read once for all trials
-    for judged in dict.fromkeys(judged_metrics(plan, size_of)):
-        info = info_of(judged.config.labelled_dataset) or KNOWN.get(judged.config.labelled_dataset)
-        try:
-            if isinstance(pretrained := info_of(judged.config.dataset), StoreInfo):
-                pretrained = pretrained.with_bands(judged.config.bands)
-            if isinstance(info, StoreInfo):
-                info = info.with_bands(judged.config.bands)
-                faults |= dict.fromkeys([] if pretrained is None else other_values(pretrained, info))
-            if info is not None:
-                _check_target(judged.config, info)
-                if isinstance(info, StoreInfo):
-                    check_defined(judged, info)
-        except BadInputError as error:
-            faults[f"dataset: {error}"] = None
-    faults |= _season_faults(plan)
-    if faults:
-        raise BadInputError(*faults)
+    _check(plan, _info)
 
 
 def check_data(plan: Plan) -> None:
     """Raise BadInputError that lists data sets that aren't prepared, and questions that they can't answer."""
+    _check(plan, prepared)
+
+
+def _check(plan: Plan, info_of: Callable[[str], StoreInfo | None]) -> None:
+    """Raise BadInputError with the faults of all data sets; of one without info, only published facts are checked."""
     faults: dict[str, None] = {}
-    info_of = cache(prepared)  # read once for all trials
+    info_of = cache(info_of)  # read once for all trials
     for judged in dict.fromkeys(judged_metrics(plan, size_of)):
+        config = judged.config
         try:
-            pretrained = info_of(judged.config.dataset).with_bands(judged.config.bands)
-            info = info_of(judged.config.labelled_dataset).with_bands(judged.config.bands)
-            faults |= dict.fromkeys(other_values(pretrained, info))
-            _check_target(judged.config, info)
-            check_defined(judged, info)
+            pretrained = _with_bands(info_of(config.dataset), config)
+            info = _with_bands(info_of(config.labelled_dataset), config)
+            if pretrained is not None and info is not None:
+                faults |= dict.fromkeys(other_values(pretrained, info))
+            if facts := info or KNOWN.get(config.labelled_dataset):
+                _check_target(config, facts)
+            if info is not None:
+                check_defined(judged, info)
         except BadInputError as error:
             faults[f"dataset: {error}"] = None
     faults |= _season_faults(plan)
     if faults:
         raise BadInputError(*faults)
+
+
+def _with_bands(info: StoreInfo | None, config: TrialConfig) -> StoreInfo | None:
+    return None if info is None else info.with_bands(config.bands)
 
 
 def _season_faults(plan: Plan) -> dict[str, None]:

@@ -89,12 +89,6 @@ def make_store(
         update={
             "options": {**info.options, **found},
             "bands": stored_bands(request, listing.bands, reference.channels, str(found.get("percentiles", ""))),
-            "notes": (
-                *info.notes,
-                *(f"{count:,} images: {fact}" for fact, count in sorted(rows.facts.items())),
-                *rows.use.notes(layout.dtype),
-            ),
-            "corrupt": tuple(rows.corrupt),
             "made": f"{datetime.now(UTC):%Y-%m-%d %H:%M} UTC in {time.perf_counter() - started:.0f} s",
         }
     )

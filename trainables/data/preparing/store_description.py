@@ -29,7 +29,7 @@ def described_store(
     rows: IndexRows,
     leaks: LeakCounts,
 ) -> StoreInfo:
-    """Return the metadata of a store whose pixels and rows are written; its fingerprint is a placeholder."""
+    """Return the metadata of a store whose pixels and rows are written; without bands, `made` and a fingerprint."""
     own = [labels or () for labels in table.labels]
     offsets = np.cumsum([0, *map(len, own)])
     hot = multi_hot(offsets, np.array(list(chain(*own)), dtype=np.int64), len(listing.class_names))
@@ -49,9 +49,13 @@ def described_store(
         **counts,
         options=described_options(request),
         licence=request.facts.licence,
-        notes=_notes(request, listing, hot, counts["class_counts"]),
+        notes=(
+            *_notes(request, listing, hot, counts["class_counts"]),
+            *(f"{count:,} images: {fact}" for fact, count in sorted(rows.facts.items())),
+            *rows.use.notes(layout.dtype),
+        ),
         leaks=leaks,
-        corrupt=(),
+        corrupt=tuple(rows.corrupt),
         made="",
         fingerprint=UNFINISHED,
         decisions=_decisions(listing, table, rows, known),
