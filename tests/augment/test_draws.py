@@ -10,6 +10,9 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from scipy.stats import ks_2samp
+from support.sample_data import golden
+from support.views import PLAIN, draws
 
 from trainables import augment
 from trainables.augment.parameters import PER_IMAGE, ViewDraws, draw_view
@@ -158,3 +161,56 @@ def test_orders_differ_by_epoch_and_seed_and_are_uniform() -> None:
     orders, counts = np.unique([permutation(seed, 1, 3) for seed in range(3000)], axis=0, return_counts=True)
     assert len(orders) == 6
     assert np.abs(counts - 500).max() < 4.5 * math.sqrt(500)
+
+
+# Crop boxes
+
+
+@pytest.mark.parametrize("size", [32, 64, 120])
+def test_crops_are_distributed_as_tensorflows(size: int) -> None:
+    theirs = golden("crop_boxes.npz")[f"boxes{size}"].astype(np.int64)
+    mine = np.concatenate([draws(PLAIN, 10_000, size=(size, size), step=step).boxes for step in range(2)])
+
+    def quantities(boxes: NDArray[np.int64]) -> dict[str, NDArray[np.float64]]:
+        top, left, height, width = boxes.T
+        partial = (height < size) & (width < size)
+        return {
+            "area": height * width / size**2,
+            "aspect": width / height,
+            "top": top / 1.0,
+            "left": left / 1.0,
+            "share of the room above": top[partial] / (size - height[partial]),
+            "share of the room to the left": left[partial] / (size - width[partial]),
+        }
+
+    found, expected = quantities(mine), quantities(theirs)
+    for name in found:
+        assert ks_2samp(found[name], expected[name], method="asymp").pvalue > 1e-3, name
+    # torchvision's rule, area uniform, has mean 0.48 to 0.54; four standard errors of both samples.
+    error = expected["area"].std() * math.sqrt(1 / len(mine) + 1 / len(theirs))
+    assert found["area"].mean() == pytest.approx(expected["area"].mean(), abs=4 * error)
+    assert found["area"].mean() < 0.44
+    for number in range(4):
+        assert abs(int(mine[:, number].min()) - int(theirs[:, number].min())) <= 1
+        assert abs(int(mine[:, number].max()) - int(theirs[:, number].max())) <= 1
+
+
+@pytest.mark.parametrize("size", [(32, 32), (40, 56), (90, 30)])
+def test_crops_keep_their_bounds(size: tuple[int, int]) -> None:
+    height, width = size
+    config = PLAIN.model_copy(update={"crop_area": (0.3, 0.6), "crop_aspect": (0.5, 1.5)})
+    boxes = draws(config, 5000, size=size).boxes
+    area = boxes[:, 2] * boxes[:, 3] / (height * width)
+    whole = (boxes == [0, 0, height, width]).all(axis=1)
+    assert whole.mean() < 0.01
+    assert ((area >= 0.3) & (area <= 0.6))[~whole].all()
+    # Rounding the width moves the aspect by half a pixel.
+    assert (np.abs(boxes[:, 3] - np.clip(boxes[:, 3], 0.5 * boxes[:, 2], 1.5 * boxes[:, 2]))[~whole] <= 0.5).all()
+    assert (boxes[:, :2] >= 0).all()
+    for start, length, room in ((boxes[:, 0], boxes[:, 2], height), (boxes[:, 1], boxes[:, 3], width)):
+        assert (start + length < room + (length == room)).all()  # the upper end is excluded
+
+
+def test_impossible_crops_end_as_the_whole_image() -> None:
+    config = PLAIN.model_copy(update={"crop_area": (0.01, 0.02)})  # always under the 10 % that must be covered
+    assert (draws(config, 4).boxes == [0, 0, 64, 64]).all()

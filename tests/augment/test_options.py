@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import torch
 from scipy.stats import ks_2samp
+from support.views import PLAIN, WHOLE, draws
 from torch import Tensor, nn
 from torchvision.transforms import RandomResizedCrop
 
 from trainables import augment
-from trainables.augment.parameters import ViewDraws, draw_view
 from trainables.config import TrialConfig
 from trainables.data.data_split import DataSplit
 from trainables.data.store import ImageStore
@@ -19,14 +19,11 @@ from trainables.data.trial_data import TrialData
 from trainables.models.batch_norm import GlobalBatchNorm, calibrate
 from trainables.models.encoder import ChannelNormalisation, ColourStatistics
 from trainables.models.simclr_model import SimCLR, parameter_groups
-from trainables.randomness.counter_based import RandomStream
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.training.optimiser import make_optimiser
 from trainables.training.trial import TrialTrainer, train
 
-PLAIN = TrialConfig(flip_probability=0.0, jitter_probability=0.0, grayscale_probability=0.0, blur_probability=0.0)
-WHOLE = PLAIN.model_copy(update={"crop_area": (1.0, 1.0), "crop_aspect": (1.0, 1.0)})
 SMALL = TrialConfig(
     dataset="digits",
     image_size=20,
@@ -41,10 +38,6 @@ SMALL = TrialConfig(
 )
 BOXES = [((64, 64), (0, 0, 64, 64)), ((20, 90), (0, 31, 20, 27)), ((90, 30), (25, 0, 40, 30))]
 BANDS = PLAIN.model_copy(update={"blur_probability": 1.0, "jitter_operations": ("brightness", "contrast")})
-
-
-def draws(config: TrialConfig, count: int, *, size: tuple[int, int] = (64, 64), step: int = 3) -> ViewDraws:
-    return draw_view(config, RandomStream.VIEW_A, step, count, height=size[0], width=size[1])
 
 
 def images(count: int, channels: int = 3, *, size: tuple[int, int] = (24, 24)) -> Tensor:

@@ -8,110 +8,20 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 import pytest
 from support.paths import TESTS
 from support.ray_parts import hide_private_parts
+from support.ray_sweep import ONE, TWO, Diary, Sweep
 
 from sweep.cluster.connection import connect
 from sweep.cluster.processes import descendants, runs
-from sweep.console.redirect import quiet
 from sweep.planning.resources import TrialShape
-from sweep.scheduling.dispatcher import Dispatcher, TrialAttempt, TrialLimits
-from sweep.scheduling.failure import AttemptFailure
-from sweep.scheduling.listener import GO, Permission
 from sweep.scheduling.task import TrialTask
 from trainables.data.preparing.prepare import prepare
-from trainables.data.store import ImageStore
-from trainables.errors import BadInputError
 from trainables.storage.filesystem import Storage
 from trainables.storage.trial_files import TrialFiles
 from trainables.storage.trial_records import EpochRecord
-
-ONE, TWO = TrialShape(workers=1, threads=1, use_gpu=False), TrialShape(workers=2, threads=1, use_gpu=False)
-
-
-class Diary:
-    """Writes down what it hears."""
-
-    def __init__(self) -> None:
-        self.events: list[tuple[Any, ...]] = []
-        self.records: dict[str, list[EpochRecord]] = {}
-        self.failures: dict[str, AttemptFailure] = {}
-
-    def may_start(self, task: TrialTask) -> Permission:
-        return GO
-
-    def started(self, task: TrialTask) -> None:
-        self.events.append(("started", task.name))
-
-    def placed(self, task: TrialTask, hosts: list[str]) -> None:
-        assert len(hosts) == task.shape.workers
-
-    def noted(self, task: TrialTask, note: str) -> None:
-        self.events.append(("noted", task.name, note))
-
-    def epoch(self, task: TrialTask, record: EpochRecord, durable: bool) -> None:
-        self.events.append(("epoch", task.name, record.epoch))
-        self.records.setdefault(task.name, []).append(record)
-
-    def finished(self, task: TrialTask) -> None:
-        self.events.append(("finished", task.name))
-
-    def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
-        self.events.append(("retried", task.name, failure.kind))
-
-    def held(self, task: TrialTask, failure: AttemptFailure) -> None:
-        self.events.append(("held", task.name, failure.kind))
-
-    def reviewed(self, task: TrialTask, before: AttemptFailure, after: AttemptFailure) -> None:
-        self.events.append(("reviewed", task.name, before.kind, after.kind))
-
-    def stopped(self, task: TrialTask, why: str, for_good: bool) -> None:
-        self.events.append(("stopped", task.name, why))
-
-    def failed(self, task: TrialTask, failure: AttemptFailure) -> None:
-        self.events.append(("failed", task.name))
-        self.failures[task.name] = failure
-
-    def of(self, name: str) -> list[tuple[Any, ...]]:
-        """Return what was heard of one trial."""
-        return [event for event in self.events if event[1] == name]
-
-    def processes(self, name: str, rank: int = 0) -> list[float]:
-        """Return the process id that trained each epoch of a trial."""
-        return [record.metrics[f"pid/{rank}"] for record in self.records[name]]
-
-
-class Sweep:
-    """Makes tasks over one tiny store, and runs them."""
-
-    def __init__(self, folder: Path, store: Path) -> None:
-        self.folder, self.store = folder, store
-
-    def task(self, name: str, fake: str = "counts", epochs: int = 2, **changes: Any) -> TrialTask:
-        fields: dict[str, Any] = {
-            "shape": ONE,
-            "trial_id": f"id-{name}",
-            "name": name,
-            "config": {"epochs": epochs, "dataset": "digits"},
-            "store_address": str(self.store),
-            "fingerprint": ImageStore(self.store).fingerprint,
-            "files_address": str(self.folder / "trials" / name),
-            "entry": f"support.fake_trainables:{fake}",
-        }
-        return TrialTask(**{**fields, **changes})
-
-    def run(self, *tasks: TrialTask, listener: Any = None, **rules: Any) -> Diary:
-        from sweep.cluster.tune_bridge import run_trials
-
-        diary = Diary() if listener is None else listener
-        self.dispatcher = Dispatcher(
-            tasks, diary, rules=TrialLimits(**{"max_concurrent": 1, "max_failures": 1, **rules})
-        )
-        run_trials(self.dispatcher, log_dir=self.folder / "logs")
-        return diary
 
 
 @pytest.fixture(scope="module")
@@ -225,23 +135,6 @@ def test_what_a_dead_actor_holds_is_freed_and_nothing_else(ray_cluster: None) ->
         time.sleep(0.1)
         free_orphans()
     assert placement_groups() == []
-
-
-def test_what_a_listener_raises_comes_out_at_the_end(store: Path, tmp_path: Path) -> None:
-    class Clumsy(Diary):
-        def started(self, task: TrialTask) -> None:
-            raise OSError("disk full")
-
-    diary = Clumsy()
-    dispatcher = Dispatcher([Sweep(tmp_path, store).task("a")], diary)
-    attempt = dispatcher.next()
-    assert isinstance(attempt, TrialAttempt)
-    dispatcher.started(attempt)
-    dispatcher.ended(attempt)
-    assert diary.events == [("finished", "a")]
-    assert dispatcher.over
-    with pytest.raises(OSError, match="disk full"):
-        dispatcher.raise_first_error()
 
 
 @pytest.mark.parametrize(
@@ -388,26 +281,3 @@ def test_more_trials_than_fit_take_turns(sweep: Sweep) -> None:
     tasks = [sweep.task(f"t{number}", shape=TWO) for number in range(4)]
     diary = sweep.run(*tasks, max_concurrent=2)
     assert sorted(event[1] for event in diary.events if event[0] == "finished") == [task.name for task in tasks]
-
-
-@pytest.mark.parametrize(
-    ("address", "message"),
-    [
-        ("127.0.0.1:1", "no Ray cluster answers there"),
-        ("somewhere", "give HOST:PORT"),
-        ("ray://127.0.0.1:10001", "Ray's client can't run sweeps"),
-    ],
-)
-def test_an_address_without_a_cluster_is_bad_input(address: str, message: str) -> None:
-    with pytest.raises(BadInputError, match=message), connect(address):
-        pass
-
-
-def test_quiet_keeps_noise_off_the_screen(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
-    with quiet(tmp_path / "logs" / "ray.log") as screen:
-        os.write(1, b"(raylet) noise\n")
-        os.write(2, b"more of it\n")
-        screen.write("a table\n")
-    os.write(1, b"afterwards\n")
-    assert capfd.readouterr() == ("a table\nafterwards\n", "")
-    assert (tmp_path / "logs" / "ray.log").read_text() == "(raylet) noise\nmore of it\n"

@@ -6,6 +6,7 @@ from support.dispatcher_bench import CRASH, Bench, record, task
 from sweep.scheduling.dispatcher import FINISHED, TrialAttempt, TrialLimits
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.halving import HalvingRungs
+from sweep.scheduling.task import TrialTask
 from sweep.space import Halving
 
 
@@ -212,3 +213,17 @@ def test_halving_is_the_same_after_a_resume() -> None:
 def test_halving_wants_sense(grace: int, reduction: int) -> None:
     with pytest.raises(ValueError, match=r"Halving: (grace|reduction): must be greater"):
         Halving("val/top1", grace=grace, reduction=reduction)
+
+
+def test_what_a_listener_raises_comes_out_at_the_end(caplog: pytest.LogCaptureFixture) -> None:
+    def fail(task: TrialTask) -> None:
+        raise OSError("disk full")
+
+    bench = Bench("a")
+    bench.heard.started = fail
+    bench.dispatcher.ended(bench.start())
+    assert [event[0] for event in bench.heard.events] == ["placed", "finished"]
+    assert bench.dispatcher.over
+    assert "disk full" in caplog.text
+    with pytest.raises(OSError, match="disk full"):
+        bench.dispatcher.raise_first_error()

@@ -79,3 +79,10 @@ def hostile(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SimpleNamespac
             storage=storage,
             said=SimpleNamespace(out=out.getvalue(), err=err.getvalue()),
         )
+
+
+@pytest.fixture
+def colourless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let rich write no sequence of its own, so that each one is an attacker's."""
+    monkeypatch.setenv("NO_COLOR", "1")
+    monkeypatch.setenv("TERM", "dumb")
