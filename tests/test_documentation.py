@@ -87,9 +87,12 @@ def test_hooks_are_the_checks_of_make_lint_and_download_nothing() -> None:
 
 @pytest.mark.parametrize(
     "module",
-    ["trainables.losses", "trainables.augment.views", "trainables.schedule", "trainables.lars", "sweep.space"],
+    [
+        *("trainables.losses", "trainables.augment.views", "trainables.schedule", "trainables.lars", "sweep.space"),
+        *("trainables.data.bands", "trainables.data.share_count", "trainables.weights.initial_weights"),
+    ],
 )
-def test_examples_of_the_most_used_names_run(module: str) -> None:
+def test_examples_run(module: str) -> None:
     result = doctest.testmod(importlib.import_module(module))
     assert result.attempted > 0
     assert result.failed == 0

@@ -1,8 +1,6 @@
 """Cluster files: filling in a template, whose comments are kept, and reading files back."""
 
-import os
 import re
-import tempfile
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -11,6 +9,7 @@ import yaml
 
 from sweep.cluster_setup.questions import QUESTIONS, Answers, Place, Value
 from trainables.errors import BadInputError
+from trainables.files.atomic_file import write_atomically
 from trainables.files.special_file import refuse_special
 
 MARK = "CHANGE"
@@ -62,14 +61,7 @@ def refuse_existing(path: Path, *, overwrite: bool) -> None:
 def write(path: Path, text: str, *, overwrite: bool) -> None:
     """Write a whole file; a link is replaced, not its target. Raises the errors of `refuse_existing`."""
     refuse_existing(path, overwrite=overwrite)
-    handle, half = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}-")
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8") as stream:
-            stream.write(text)
-        Path(half).chmod(0o644)
-        Path(half).replace(path)
-    finally:
-        Path(half).unlink(missing_ok=True)
+    write_atomically(path, text.encode())
 
 
 def read(path: Path) -> tuple[str, dict[str, Any]]:

@@ -2,7 +2,6 @@
 
 import hashlib
 import os
-import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPMessage, HTTPResponse
@@ -13,6 +12,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 from trainables.errors import BadInputError, nearest
+from trainables.files.atomic_file import write_atomically
 from trainables.weights.catalog import CATALOG, CatalogEntry
 from trainables.weights.header import check_header
 
@@ -129,14 +129,8 @@ def _explained(what: str, advice: str) -> Iterator[None]:
 
 
 def _write(path: Path, content: bytes) -> None:
-    """Write a file atomically, so that other processes never read a part of it."""
-    part = path.with_name(f".{path.name}.{secrets.token_hex(8)}.partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            part.write_bytes(content)
-            part.replace(path)
-        finally:
-            part.unlink(missing_ok=True)
+        write_atomically(path, content)
     except OSError as error:
         raise BadInputError(f"{path}: can't be written ({error.strerror or error}); set SWEEP_WEIGHTS") from error

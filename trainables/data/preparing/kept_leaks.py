@@ -1,7 +1,6 @@
 """Leaks between two prepared stores, kept in a file for each pair of fingerprints, so that each is compared once."""
 
 import os
-import secrets
 from contextlib import suppress
 from pathlib import Path
 
@@ -11,6 +10,7 @@ from trainables.data.preparing.store_leaks import StoreLeaks, leaks_between
 from trainables.data.store import ImageStore
 from trainables.data.store_addresses import data_root, remote_root
 from trainables.data.store_info import StoreInfo
+from trainables.files.atomic_file import write_atomically
 
 VERSION = 2
 """Version of the comparison, part of the files' names."""
@@ -34,9 +34,7 @@ def kept_leaks(pool: StoreInfo, evaluation: StoreInfo, *, fetch: bool = True) ->
     found = leaks_between(ImageStore.open(pool.name), ImageStore.open(evaluation.name))
     with suppress(OSError):  # the folder may be read-only
         file.parent.mkdir(parents=True, exist_ok=True)
-        partial = file.with_name(f".{secrets.token_hex(8)}.partial")
-        partial.write_text(found.model_dump_json(), encoding="utf-8")
-        partial.replace(file)
+        write_atomically(file, found.model_dump_json().encode())
     return found
 
 
