@@ -27,7 +27,7 @@ def reachable_resources() -> dict[str, float]:
     look = ray.remote(num_cpus=0, resources={HEAD_RESOURCE: 0.001}, max_retries=0)(_look_at_head)
     try:
         config, unknown, asks = ray.get(look.remote(ray.get_runtime_context().gcs_address), timeout=_LOOK_SECONDS)
-    except Exception as error:
+    except Exception as error:  # Ray's errors, or no answer in time
         config, unknown, asks = {}, str(error), None
     if asks is False and asks_for_token():
         # The cluster's processes would send no token to this one, and every trial would fail before it began.

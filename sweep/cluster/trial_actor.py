@@ -59,7 +59,7 @@ class InlineRun:
             if self._records is None:
                 self._records = open_records(self._task, self._device)
             return next(self._records, None)
-        except Exception as error:
+        except Exception as error:  # any error of a trial: its kind decides what follows
             return failure_of(error)
 
     def leave(self) -> None:

@@ -163,7 +163,7 @@ class WarmGroup:
         )
         try:
             trainer.fit()
-        except Exception as error:
+        except Exception as error:  # in a thread of its own: `_receive` reports it
             self._error = error
 
     def _stand(self) -> WorkersReady:

@@ -120,7 +120,7 @@ class GroupWorker:
     def _train(self, task: TrialTask) -> AttemptFailure | None:
         try:
             records, fault = open_records(task, get_device()), None
-        except Exception as error:
+        except Exception as error:  # told to all ranks below
             records, fault = iter(()), failure_of(error)
         # A machine may lack data that others have: no rank starts unless all can.
         faults = [one for one in self._gather(fault) if one is not None]

@@ -4,21 +4,19 @@ The caller asks for the `next` attempt while resources are free, and reports the
 function, so that a simulation can run faster than real time (benchmarks/rows/simulated_gpus.py).
 """
 
-import heapq
-import itertools
 import logging
 import random
 import time
-from collections import deque
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 from sweep.scheduling.failure import AttemptFailure
 from sweep.scheduling.failure_tally import REVIEW_SECONDS, FailureTally, Review, unchanged
-from sweep.scheduling.listener import DONE, GO, WAIT, DispatchListener, Permission
+from sweep.scheduling.listener import DONE, GO, DispatchListener, Permission
 from sweep.scheduling.task import TrialTask
 from sweep.scheduling.verdict import WAITING, EpochJudge, Verdict, WaitForOthers
+from sweep.scheduling.waiting_tasks import WaitingTasks
 
 if TYPE_CHECKING:
     from trainables.storage.trial_records import EpochRecord
@@ -74,30 +72,6 @@ class TrialLimits:
 DEFAULT_RULES = TrialLimits()
 
 
-@dataclass
-class _WaitingTasks:
-    """Waiting tasks: in order, and those with a time before which they must not start."""
-
-    ready: deque[TrialTask] = field(default_factory=deque)
-    later: list[tuple[float, int, TrialTask]] = field(default_factory=list)
-    _count: "itertools.count[int]" = field(default_factory=itertools.count)
-
-    def __len__(self) -> int:
-        return len(self.ready) + len(self.later)
-
-    def postpone(self, task: TrialTask, until: float) -> None:
-        heapq.heappush(self.later, (until, next(self._count), task))
-
-    def take(self, now: float) -> TrialTask | None:
-        """Return the next task; retried tasks whose time has come are first, so that trials get finished."""
-        if self.later and self.later[0][0] <= now:
-            return heapq.heappop(self.later)[2]
-        return self.ready.popleft() if self.ready else None
-
-    def tasks(self) -> list[TrialTask]:
-        return [task for _, _, task in sorted(self.later)] + list(self.ready)
-
-
 class Dispatcher:
     """Dispatcher of the tasks of one stage, which are waiting, running or ended."""
 
@@ -112,7 +86,7 @@ class Dispatcher:
         review: Review = unchanged,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._book = _WaitingTasks(deque(tasks))
+        self._waiting = WaitingTasks(tasks)
         self._listener, self._rules, self._source, self._judge, self._clock = listener, rules, source, judge, clock
         self._attempts: dict[str, TrialAttempt] = {}
         self._paused: dict[str, TrialTask] = {}
@@ -136,28 +110,31 @@ class Dispatcher:
         return FINISHED if self.over else None
 
     def _take(self) -> TrialTask | None:
+        """Return the next task that may start; tasks that may not are ended, paused or postponed."""
         now = self._clock()
-        for _ in range(len(self._book) + 1):
-            task = self._book.take(now)
-            if task is not None and self._tally.exceeded(task):
-                self._decide(task)
-                continue
+        for _ in range(len(self._waiting) + 1):
+            task = self._waiting.take(now) or self._asked(now)
             if task is None:
-                if self._source is None or self._source.exhausted:
-                    return None
-                self._book.ready.extend(self._source.ask())
-                task = self._book.take(now)
-            if task is not None and self._is_held(task):
-                continue
-            permission = GO if task is None else self._permission(task)
-            if permission == GO:
-                return task
-            if permission == DONE and task is not None:
-                self._leave(task)
-            if permission == WAIT and task is not None:
-                # Not all at the same time: of two sweeps that ask at once both are refused.
-                self._book.postpone(task, now + random.uniform(0.5, 1.5) * BUSY_PAUSE_SECONDS)
+                return None
+            if self._tally.exceeded(task):
+                self._decide(task)
+            elif not self._is_held(task):
+                permission = self._permission(task)
+                if permission == GO:
+                    return task
+                if permission == DONE:
+                    self._leave(task)
+                else:
+                    # Not all at the same time: of two sweeps that ask at once both are refused.
+                    self._waiting.postpone(task, now + random.uniform(0.5, 1.5) * BUSY_PAUSE_SECONDS)
         return None
+
+    def _asked(self, now: float) -> TrialTask | None:
+        """Return a task that the source adds now, if there is a source."""
+        if self._source is None or self._source.exhausted:
+            return None
+        self._waiting.append(self._source.ask())
+        return self._waiting.take(now)
 
     def _permission(self, task: TrialTask) -> Permission:
         try:
@@ -218,7 +195,7 @@ class Dispatcher:
             self._paused[attempt.task.trial_id] = attempt.task
             self._settle()
         elif not of_its_own:
-            self._book.ready.appendleft(attempt.task)
+            self._waiting.put_first(attempt.task)
 
     def died(self, attempt: TrialAttempt, failure: AttemptFailure) -> None:
         """Record that the attempt failed; it is retried if that can help."""
@@ -271,7 +248,7 @@ class Dispatcher:
                 continue
             del self._paused[task.trial_id]
             if standing is None:
-                self._book.ready.appendleft(task)
+                self._waiting.put_first(task)
             else:
                 self._end(task, standing)
 
@@ -280,13 +257,13 @@ class Dispatcher:
         self._notify(self._listener.stopped, task, why, True)
 
     def _retry(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
-        self._book.postpone(task, self._clock() + pause)
+        self._waiting.postpone(task, self._clock() + pause)
         self._notify(self._listener.retried, task, failure, pause)
 
     def _decide(self, task: TrialTask) -> None:
         """Give up a trial that has failed too often, unless a lost machine may still explain a failure."""
         if self._tally.undecided(task):
-            self._book.postpone(task, self._clock() + REVIEW_SECONDS)
+            self._waiting.postpone(task, self._clock() + REVIEW_SECONDS)
         else:
             self._fail(task, self._tally.given_up(task))
 
@@ -319,9 +296,7 @@ class Dispatcher:
         for task in self.waiting:
             if task.trial_id == trial_id:
                 self._paused.pop(trial_id, None)
-                self._book.ready = deque(one for one in self._book.ready if one is not task)
-                self._book.later = [one for one in self._book.later if one[2] is not task]
-                heapq.heapify(self._book.later)
+                self._waiting.remove(task)
                 self._notify(self._listener.stopped, task, why, True)
                 self._leave(task)
 
@@ -338,12 +313,12 @@ class Dispatcher:
     @property
     def waiting(self) -> list[TrialTask]:
         """Known tasks that aren't running."""
-        return self._book.tasks() + list(self._paused.values())
+        return self._waiting.tasks() + list(self._paused.values())
 
     @property
     def over(self) -> bool:
         """Whether every task has ended, with or without success."""
-        return not self._attempts and not self._book and (self._source is None or self._source.exhausted)
+        return not self._attempts and not self._waiting and (self._source is None or self._source.exhausted)
 
     def silent(self) -> list[TrialAttempt]:
         """Return the attempts without an event for too long; the caller must end them."""
