@@ -166,7 +166,7 @@ def _forest_shares(rows: Sequence[ComparisonRow], axes: Sequence[str], metric: s
     from optuna.distributions import CategoricalDistribution, FloatDistribution
 
     study = optuna.create_study(direction="maximize")
-    numeric = {axis for axis in axes if all(_is_number(row.config[axis]) for row in rows)}
+    numeric = {axis for axis in axes if all(is_number(row.config[axis]) for row in rows)}
     distributions: dict[str, Any] = {}
     for axis in axes:
         values = _values(rows, axis)
@@ -206,8 +206,9 @@ def _not_full(table: ComparisonTable, metric: str) -> NotComputed | None:
 def _values(rows: Sequence[ComparisonRow], axis: str) -> list[Any]:
     """Return the values of an axis; numbers are sorted."""
     found = list({str(row.config[axis]): row.config[axis] for row in rows}.values())
-    return sorted(found) if all(map(_is_number, found)) else found
+    return sorted(found) if all(map(is_number, found)) else found
 
 
-def _is_number(value: Any) -> bool:
+def is_number(value: Any) -> bool:
+    """Whether an axis' value is a number, and not true or false."""
     return isinstance(value, int | float) and not isinstance(value, bool)

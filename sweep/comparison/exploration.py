@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
+from sweep.comparison.effects import is_number
 from sweep.comparison.wording import spelled
 
 FEWEST = 10
@@ -42,12 +43,12 @@ class AxisScale:
     def of(cls, name: str, settings: Sequence[ExploredSetting]) -> "AxisScale":
         """Return the scale of an axis over settings."""
         found = list({spelled(one.values[name], name): one.values[name] for one in settings}.values())
-        return cls(name, tuple(sorted(found)) if all(map(_is_number, found)) else tuple(found))
+        return cls(name, tuple(sorted(found)) if all(map(is_number, found)) else tuple(found))
 
     @cached_property
     def is_numeric(self) -> bool:
         """Whether values are numbers."""
-        return all(map(_is_number, self.values))
+        return all(map(is_number, self.values))
 
     @cached_property
     def is_logarithmic(self) -> bool:
@@ -85,7 +86,3 @@ def best_of_pairs(settings: Sequence[ExploredSetting], x: str, y: str, direction
         if key not in found or sign * (one.result - found[key].result) > 0:
             found[key] = one
     return list(found.values())
-
-
-def _is_number(value: Any) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)

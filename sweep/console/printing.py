@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import sys
 import traceback
 from collections.abc import Iterable
@@ -24,8 +25,17 @@ def say(text: str, *, error: bool = False) -> None:
 
 
 def say_json(value: Any, file: TextIO | None = None) -> None:
-    """Print a value as one line of ASCII JSON, which can't contain terminal control characters."""
-    print(json.dumps(value).replace("\x7f", "\\u007f"), file=file or sys.stdout, flush=True)
+    """Print a value as one line of ASCII JSON without control characters; numbers that JSON lacks are null."""
+    print(json.dumps(finite(value), allow_nan=False).replace("\x7f", "\\u007f"), file=file or sys.stdout, flush=True)
+
+
+def finite(value: Any) -> Any:
+    """Return a value for JSON: NaN and infinities as None."""
+    if isinstance(value, dict):
+        return {name: finite(one) for name, one in value.items()}
+    if isinstance(value, list | tuple):
+        return [finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
 def text(value: str, style: str = "") -> Text:

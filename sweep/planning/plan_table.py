@@ -7,7 +7,7 @@ from rich import box
 from rich.console import Console
 from rich.table import Table
 
-from sweep.console.formatting import GIB
+from sweep.console.formatting import GIB, plural
 from sweep.console.printing import screen, text
 from sweep.planning.expansion import needs
 from sweep.planning.memory_budget import MemoryBudget
@@ -126,16 +126,15 @@ def summary(plan: Plan) -> list[str]:
     settings = [trial for trial in plan.trials if trial.baseline is None]
     steps, views = sum(trial.steps for trial in settings), sum(trial.views for trial in settings)
     lines = [f"{counted(plan)}: {steps:,} steps, {views:,} views" + (" without the search's" if plan.to_come else "")]
-    number = len(plan.space.stages) - len(plan.pending)
-    for stage in plan.space.stages[:number]:
-        if (search := plan.open_search(plan.space.stages.index(stage) + 1)) is not None:
-            more = wanted_settings(search) * len(plan.assignments.get("seed", plan.space.seeds))
+    for number, stage in enumerate(plan.space.stages[: plan.expanded], start=1):
+        if (search := plan.open_search(number)) is not None:
+            more = plural(wanted_settings(search) * len(plan.assignments.get("seed", plan.space.seeds)), "trial")
             over = ", ".join(search.over)
-            where = f"stage {plan.space.stages.index(stage) + 1}, {stage.name}"
-            lines.append(f"{where}: {_plural(more, 'trial')} more, {over} searched by {search.method} as results come")
-            lines += _cost_to_come(plan, plan.space.stages.index(stage) + 1)
-    for stage in plan.pending:
-        number += 1
+            lines.append(
+                f"stage {number}, {stage.name}: {more} more, {over} searched by {search.method} as results come"
+            )
+            lines += _cost_to_come(plan, number)
+    for number, stage in enumerate(plan.pending, start=plan.expanded + 1):
         fields = ", ".join(sorted({best.field for best in needs(stage, plan.assignments)}))
         count = count_pending(plan, stage)
         earlier = f"stage {number - 1}" if number == 2 else f"stages 1 to {number - 1}"
@@ -185,11 +184,7 @@ def counted(plan: Plan) -> str:
     drawn = ""
     if plan.to_come:
         drawn = f" ({f'{plan.to_come.trials:,} of them ' if listed else ''}drawn as results come)"
-    return f"{_plural(trials, 'trial')}{drawn} and {_plural(baselines, 'baseline')}"
-
-
-def _plural(count: int, what: str) -> str:
-    return f"{count:,} {what}{'' if count == 1 else 's'}"
+    return f"{plural(trials, 'trial')}{drawn} and {plural(baselines, 'baseline')}"
 
 
 def _about_sizes(plan: Plan) -> list[str]:
@@ -220,7 +215,7 @@ def _held_out(trial: PlannedTrial) -> str:
     left_out = f"; {counts.left_out:,} beside them are left out of train" if counts.left_out else ""
     return (
         f"{trial.config.labelled_dataset}: validation_fraction {trial.config.validation_fraction:g} holds out "
-        f"{counts.validation:,} of {size.train:,} train images, {chosen:,} of {_plural(places, counts.whole)}"
+        f"{counts.validation:,} of {size.train:,} train images, {chosen:,} of {plural(places, counts.whole)}"
         f"{only}{left_out}"
     )
 

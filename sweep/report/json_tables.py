@@ -1,6 +1,5 @@
 """JSON of a comparison, as `sweep.compare --json` prints it; described in docs/comparison.md."""
 
-import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -19,16 +18,12 @@ def comparison_value(
     not_comparable: Sequence[str],
     splits: Sequence[SplitComparison] = (),
 ) -> dict[str, Any]:
-    """Return comparisons as plain values; null for undefined or missing numbers."""
-    comparisons = [_comparison(one, parts) for one, parts in zip(merged, reports, strict=True)]
-    value: dict[str, Any] = _finite(
-        {
-            "comparisons": comparisons,
-            "not_comparable": list(not_comparable),
-            "splits": [_split(found) for found in splits],
-        }
-    )
-    return value
+    """Return comparisons as plain values; None for missing numbers."""
+    return {
+        "comparisons": [_comparison(one, parts) for one, parts in zip(merged, reports, strict=True)],
+        "not_comparable": list(not_comparable),
+        "splits": [_split(found) for found in splits],
+    }
 
 
 def _split(found: SplitComparison) -> dict[str, Any]:
@@ -155,12 +150,3 @@ def _cell(cell: ComparisonCell) -> dict[str, Any]:
 
 def _interval(interval: ConfidenceInterval | None) -> dict[str, float] | None:
     return None if interval is None else {"low": interval.low, "high": interval.high}
-
-
-def _finite(value: Any) -> Any:
-    """Return a value with null for numbers that JSON lacks."""
-    if isinstance(value, dict):
-        return {str(name): _finite(one) for name, one in value.items()}
-    if isinstance(value, list | tuple):
-        return [_finite(one) for one in value]
-    return None if isinstance(value, float) and not math.isfinite(value) else value

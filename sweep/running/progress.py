@@ -205,7 +205,7 @@ class ProgressDisplay(TrialListener):
 
     def _write(self, **facts: Any) -> None:
         assert self._json is not None
-        say_json({"time_ms": time.time_ns() // 1_000_000, **_finite(facts)}, self._json)
+        say_json({"time_ms": time.time_ns() // 1_000_000, **facts}, self._json)
 
     def _columns(self) -> tuple[str, ...]:
         return shown_columns(self._objective)
@@ -216,10 +216,3 @@ class ProgressDisplay(TrialListener):
         counts = Counter(state.status for state in states)
         left = self.left_seconds()
         return draw_trials([state.live() for state in states], counts, self._columns(), left, self._waits)
-
-
-def _finite(value: Any) -> Any:
-    """Return the value with NaN and infinities replaced by null, since JSON can't represent them."""
-    if isinstance(value, dict):
-        return {key: _finite(part) for key, part in value.items()}
-    return None if isinstance(value, float) and (value != value or abs(value) == float("inf")) else value
