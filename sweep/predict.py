@@ -106,7 +106,7 @@ def _map(model: Path, scene: Path, output: Path, chosen: dict[str, Any], *, over
     from sweep.maps.raster_file import DRIVERS
     from sweep.maps.scene_map import write_map
 
-    if not scene.exists():
+    if not scene.exists() and not is_scene(scene):
         raise BadInputError(f"{scene}: no such file or folder")
     if not is_scene(scene):
         raise BadInputError(

@@ -5,11 +5,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.maps.raster_file import band_names, closed_raster, explained_raster, open_raster
-from trainables.data.bands import BAND_NAME, COLOURS, SpectralBand
+from trainables.data.bands import BAND_NAME, COLOURS, SPECTRAL, SpectralBand
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.errors import BadInputError
 from trainables.fields.band_spelling import band_name
 
+LANDSAT = re.compile(r"L[COTEM]0?[1-9](?=_|\d{6})|HLS\.L30\.|LANDSAT", re.IGNORECASE)
+"""Beginning of the names of Landsat's products, and of stacks of their bands."""
 KNOWN = (*SENTINEL_2_BANDS, *COLOURS)
 """Names that say which part of the spectrum a band measures."""
 
@@ -33,6 +35,7 @@ def own_names(path: Path, channels: Sequence[int]) -> tuple[str, ...]:
     """Return the names of a file's channels, given by their indices from 1; empty unless each has a name of its own."""
     texts = band_names(path)
     names = tuple(spelled(texts[index - 1]) for index in channels)
+    _refuse_landsat(path, names)
     return names if all(names) and len(set(names)) == len(names) else ()
 
 
@@ -44,6 +47,7 @@ def chosen_channels(path: Path, bands: Sequence[str], channels: Sequence[int]) -
     """
     texts = band_names(path)
     named = {spelled(texts[index - 1]): index for index in reversed(channels)}
+    _refuse_landsat(path, tuple(named))
     found = [_one(band, named) for band in bands]
     if bands and None not in found:
         return [index for index in found if index is not None]
@@ -55,6 +59,16 @@ def chosen_channels(path: Path, bands: Sequence[str], channels: Sequence[int]) -
             "the bands, or correct the descriptions"
         )
     return None
+
+
+def _refuse_landsat(path: Path, names: Sequence[str]) -> None:
+    """Raise BadInputError for a stack of Landsat's bands by numbers, which would be taken for Sentinel-2's."""
+    own = [name for name in names if name in SENTINEL_2_BANDS]
+    if own and LANDSAT.match(path.name):
+        raise BadInputError(
+            f"{path}: is of Landsat by its name, and describes its bands as {', '.join(own)}, which are other parts of "
+            f"the spectrum in Sentinel-2; describe them as {', '.join(SPECTRAL)}"
+        )
 
 
 def _one(band: str, named: dict[str, int]) -> int | None:

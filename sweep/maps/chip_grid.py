@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.maps.band_files import product_of
+from sweep.maps.band_files import band_files, has_metadata, other_scene, product_of
 from sweep.maps.channel_names import opaque_channels, own_names
 from sweep.maps.ground_resolution import ground
 from sweep.maps.open_scene import open_scene
-from sweep.maps.other_products import other_product
+from sweep.maps.other_products import OtherProduct, hls_date
 from sweep.maps.raster_file import explained_raster, open_raster
 from sweep.maps.scene import Scene
 from sweep.maps.scene_classes import COVER_CLASSES, cover_file
+from sweep.maps.scene_files import is_band_scene, scene_files, scene_of
 from trainables.data.chip import COVERS, Chip
 from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.chip_choice import ChipChoice
@@ -31,7 +32,11 @@ DATE = re.compile(
 """Date as 20230613 or 2023-06-13, which a time may follow; other forms aren't read, since they may be a position."""
 SENSED = re.compile(r"^S2[A-D]_OPER_.*_V((?:19|20)\d\d)(\d\d)(\d\d)T")
 """Acquisition date in product names until 2016, which begin with the date of processing."""
-TILE = re.compile(r"(?:^|_)(T\d\d[A-Z]{3})(?=_|\.|$)")
+TILE = re.compile(r"(?:^|[_.])(T\d\d[A-Z]{3})(?=_|\.|$)")
+COG_TILE = re.compile(r"^S2[A-D]_(\d\d[A-Z]{3})_\d{8}_\d+_L\w\w$")
+"""Folder of bands in sentinel-cogs of the Registry of Open Data on AWS (Element 84): S2B_52SFA_20220126_0_L2A."""
+OFFSETS_SINCE = "2022-01-25"
+"""Date of the first Sentinel-2 images with an offset (baseline 04.00)."""
 WGS_84 = "EPSG:4326"
 AS_THEY_ARE = (1.0, 0.0)
 """Scale and offset of values that need none."""
@@ -45,6 +50,8 @@ class SceneGrid:
 
     path: Path
     name: str
+    product: OtherProduct | None
+    """Kind of product, if it is Landsat's or HLS'."""
     date: str
     tile: str
     crs: str
@@ -72,6 +79,8 @@ class SceneGrid:
     coarse: tuple[str, ...]
     """Bands with larger pixels than the finest band."""
     offsets: tuple[int, ...]
+    offset_unknown: bool
+    """Whether values of Sentinel-2 may have an offset that no metadata states: bands since 2022, or without a date."""
     rows: tuple[int, ...]
     """First row and column of the chips, in pixels."""
     columns: tuple[int, ...]
@@ -99,20 +108,22 @@ class SceneGrid:
         with open_scene(path, bands, channels, nodata=choice.nodata) as scene:
             side = choice.chip_size
             rows, columns = (tuple(range(0, most - side + 1, choice.step)) for most in (scene.height, scene.width))
-            other = other_product(path)
+            other = other_scene(path)
             classified = _classified(path, scene, rows, columns, side)
             nodata = None if scene.can_lack_data else np.zeros((len(rows), len(columns)))
             if classified is not None:
                 by_class = classified.pop("nodata")
                 nodata = nodata if other or scene.dtype == FLOATS else by_class
-            name = other.scene if other else path.name.removesuffix(".SAFE") if path.is_dir() else path.stem
-            tile = TILE.search(name.upper())
+            name = path.stem if path.is_file() or path.suffix.upper() == ".SAFE" else path.name
+            name = other.scene if other else name
+            date = other.date if other else _date(path, name, scene)
             stated = {band.stated for band in scene.channels} if other is None else {other.product.scale}
             return cls(
                 path=path,
                 name=name,
-                date=other.date if other else _date(path, name, scene),
-                tile=other.tile if other else tile[1] if tile else name,
+                product=other.product if other else None,
+                date=date,
+                tile=other.tile if other else _tile(path, name),
                 crs=_written_crs(scene.crs),
                 transform=scene.transform,
                 channels=channels,
@@ -127,6 +138,7 @@ class SceneGrid:
                 names=bands or own or tuple(f"channel_{number}" for number in range(1, channels + 1)),
                 coarse=tuple(name for name, band in zip(scene.names, scene.channels, strict=False) if band.repeat > 1),
                 offsets=tuple(sorted({band.offset for band in scene.channels})),
+                offset_unknown=not other and (not date or date >= OFFSETS_SINCE) and _lacks_metadata(path),
                 rows=rows,
                 columns=columns,
                 covers=classified,
@@ -183,7 +195,7 @@ def scene_chips(grid: SceneGrid, choice: ChipChoice) -> Iterator[tuple[int, int,
 
 def _channels(path: Path, bands: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:
     """Return the number of channels to read, and the file's names for them if no bands are requested."""
-    if bands or path.is_dir():
+    if bands or is_band_scene(path):
         return len(bands), ()
     channels = opaque_channels(path)
     return len(channels), own_names(path, channels)
@@ -250,14 +262,34 @@ def _written_crs(crs: Any) -> str:
     return "" if crs is None else str(crs.to_string())
 
 
+def _lacks_metadata(path: Path) -> bool:
+    """Whether a scene is Sentinel-2's bands without the metadata that would state an offset."""
+    return is_band_scene(path) and not has_metadata(path)
+
+
+def _tile(path: Path, name: str) -> str:
+    """Return the tile in the name of a scene or of its bands; the scene's name without one."""
+    if cog := COG_TILE.match(name.upper()):
+        return f"T{cog[1]}"
+    found = next(filter(None, (TILE.search(one.upper()) for one in (name, _bands_name(path)))), None)
+    return found[1] if found else name
+
+
 def _date(path: Path, name: str, scene: Scene) -> str:
-    """Return the date in the scene's name, otherwise in its TIFFTAG_DATETIME; empty without either."""
+    """Return the date in the name of a scene or of its bands, otherwise in its TIFFTAG_DATETIME; empty without any."""
     found = SENSED.search(product_of(path).name)
-    dates = ["-".join(found.groups())] if found else dates_in(name)
-    if not dates and not path.is_dir():
+    dates = ["-".join(found.groups())] if found else dates_in(name) or dates_in(_bands_name(path)) or [hls_date(name)]
+    if not any(dates) and path.is_file():
         tag = str(scene.channels[0].dataset.tags().get("TIFFTAG_DATETIME", ""))
         dates = dates_in(tag[:10].replace(":", "-"))
     return dates[0] if dates else ""
+
+
+def _bands_name(path: Path) -> str:
+    """Return the scene that the names of its bands tell; empty for a raster file, and if they tell none."""
+    if not is_band_scene(path):
+        return ""
+    return next((scene_of(file.name) for _, _, file in band_files(path)), "")
 
 
 def dates_in(name: str) -> list[str]:
@@ -271,7 +303,7 @@ def dates_in(name: str) -> list[str]:
 
 def _state(path: Path) -> str:
     """Return a digest of the sizes and times of a scene's files, which changes with them."""
-    files = sorted(one for one in path.rglob("*") if one.is_file()) if path.is_dir() else [path]
+    files = scene_files(path) if is_band_scene(path) else [path]
     return digest_of(
         *(f"{one.relative_to(path.parent)} {one.stat().st_size} {one.stat().st_mtime_ns}" for one in files)
     )

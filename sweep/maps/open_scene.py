@@ -8,10 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from sweep.maps.band_files import band_files, band_offsets, finest_files, refuse_other_products
+from sweep.maps.band_files import band_files, band_offsets, common_names, finest_files, refuse_other_products
 from sweep.maps.channel_names import chosen_channels
 from sweep.maps.raster_file import DRIVERS, closed_raster, explained_raster, open_raster
 from sweep.maps.scene import Band, Scene
+from sweep.maps.scene_files import is_band_scene, scene_files
 from sweep.maps.scene_values import check_values, kind_of, read_type
 from trainables.data.preparing.linear_scale import FLOATS
 from trainables.errors import BadInputError
@@ -33,7 +34,7 @@ def open_scene(
     """Open a scene with a model's channels.
 
     Args:
-        source: Product, folder of bands, or raster file.
+        source: Product, folder of bands, raster file, or the beginning of the names of a scene's bands.
         bands: Sentinel-2 band of each channel; empty: the channels of the file.
         channels: Number of channels.
         offset: Offset added to every value; None: that of the product's metadata, otherwise 0.
@@ -59,14 +60,14 @@ def enter_scene(
     unstated: float | None = None,
 ) -> Scene:
     """Return a scene that stays open as long as `stack`; like `open_scene`, for callers within `closed_raster`."""
-    if source.is_dir():
-        return _of_folder(stack, source, bands, offset=offset, nodata=nodata, unstated=unstated)
+    if is_band_scene(source):
+        return _of_bands(stack, source, bands, offset=offset, nodata=nodata, unstated=unstated)
     return _of_file(stack, source, bands, channels, offset=offset or 0, nodata=nodata, unstated=unstated)
 
 
 def is_scene(source: Path) -> bool:
-    """Whether a path looks like a scene (a raster file, or a folder with band files), without opening it."""
-    if source.is_dir():
+    """Whether a path looks like a scene (a raster file, or band files), without opening it."""
+    if is_band_scene(source):
         return next(band_files(source), None) is not None
     return source.suffix.lower() in DRIVERS
 
@@ -116,9 +117,11 @@ def _of_file(
     if chosen is None:
         wanted = f"{channels} ({', '.join(bands)})" if bands else str(channels)
         more = (
-            "give the folder that holds all bands" if len(opaque) == 1 else "leave out others, or name them in the file"
+            "give the folder that holds all bands, without files of other kinds"
+            if len(opaque) == 1
+            else "leave out others, or name them in the file"
         )
-        raise BadInputError(f"{source}: has {len(opaque)} bands, the model takes {wanted}; {more}")
+        raise BadInputError(f"{source}: has {len(opaque)} bands, and {wanted} are read; {more}")
     masked = nodata is None and MaskFlags.per_dataset in dataset.mask_flag_enums[chosen[0] - 1]
     if nodata is None and not masked and len(opaque) < dataset.count:  # GDAL reads opacity of unsigned types alone
         raise BadInputError(
@@ -131,7 +134,7 @@ def _of_file(
     return replace(_scene(str(source), dataset, read, tuple(bands), dataset if masked else None), described=described)
 
 
-def _of_folder(
+def _of_bands(
     stack: ExitStack,
     source: Path,
     bands: Sequence[str],
@@ -144,20 +147,24 @@ def _of_folder(
         raise BadInputError(
             f"{source}: is a folder of bands, but this model doesn't name its bands; give one GeoTIFF with its channels"
         )
-    found = finest_files(source)
-    if missing := [band for band in bands if band not in found]:
-        refuse_other_products(source)
-        raise BadInputError(f"{source}: has no file of {', '.join(missing)}; it has {', '.join(found) or 'no band'}")
-    datasets = {band: _open(stack, found[band]) for band in bands}
+    found, common = finest_files(source), common_names(source)
+    if missing := [band for band in bands if common.get(band, band) not in found]:
+        refuse_other_products(scene_files(source))
+        raise BadInputError(
+            f"{source}: has no file of {', '.join(missing)}; it has {', '.join(found) or 'no band'}; fetch it again, "
+            "or take bands that it has"
+        )
+    files = {band: found[common.get(band, band)] for band in bands}
+    datasets = {band: _open(stack, files[band]) for band in bands}
     finest = max(datasets.values(), key=lambda one: one.width)
     added = band_offsets(source) if offset is None else {}
     read = []
     for band, dataset in datasets.items():
         own = dataset.nodata if nodata is None else nodata
-        repeat = _repeat(found[band], dataset, finest)
+        repeat = _repeat(files[band], dataset, finest)
         if kind_of(dataset.dtypes[0]) != kind_of(finest.dtypes[0]):
             raise BadInputError(
-                f"{found[band]}: has values of {dataset.dtypes[0]}, other bands of {finest.dtypes[0]}; give one type"
+                f"{files[band]}: has values of {dataset.dtypes[0]}, other bands of {finest.dtypes[0]}; give one type"
             )
         value = added.get(band, 0) if offset is None else offset
         usual = SENTINEL_NODATA if unstated is None and read_type(dataset.dtypes[0]) != FLOATS else unstated

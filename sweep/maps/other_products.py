@@ -1,22 +1,32 @@
 """Band files of HLS v2 and of Landsat Collection 2 level 2, by their names: bands, scale, date and mask of clouds.
 
-Bands of Landsat have names of their part of the spectrum, since its B4 is red and its B5 near infrared.
+Names, fill values and scales: HLS Product User Guide v2.0 (lpdaac.usgs.gov, document 1698); Landsat 8-9 and 4-7
+Collection 2 Level 2 Science Product Guides (LSDS-1619, LSDS-1618). Bands of Landsat have names of their part of the
+spectrum, since its B4 is red and its B5 near infrared.
 """
 
 import datetime
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
+from trainables.data.bands import SPECTRAL
 from trainables.data.class_names import SENTINEL_2_BANDS
 
-SPECTRAL = ("coastal", "blue", "green", "red", "nir", "swir1", "swir2")
-"""Names of Landsat's bands, by wavelength."""
-HLS = r"^(?P<scene>HLS\.{kind}\.(?P<tile>T\w{{5}})\.(?P<date>\d{{7}})T\d{{6}}\.v\d+\.\d+)\.(?P<band>B\w\w|Fmask)\.tif$"
+OLI = dict(zip(SPECTRAL, (443.0, 482.0, 561.4, 654.6, 864.7, 1608.9, 2200.7), strict=True))
+"""Central wavelengths of the Operational Land Imager of Landsat 8 and 9 in nm (Barsi et al. 2014, table 1)."""
+ETM = dict(zip(SPECTRAL[1:], (485.0, 560.0, 660.0, 835.0, 1650.0, 2220.0), strict=True))
+"""Middles of the bands of Landsat 7's Enhanced Thematic Mapper Plus in nm (USGS, band designations)."""
+TM = dict(zip(SPECTRAL[1:], (485.0, 560.0, 660.0, 830.0, 1650.0, 2215.0), strict=True))
+"""Middles of the bands of the Thematic Mapper of Landsat 4 and 5 in nm (USGS, band designations)."""
+OF_HLS = dict(zip(SPECTRAL, ("B01", "B02", "B03", "B04", "B8A", "B11", "B12"), strict=True))
+"""Bands of S30 that HLS adjusts to the spectrum of L30's; its B08 and red edges have no counterpart."""
+HLS = r"^(?P<scene>HLS\.{kind}\.(?P<tile>T\w{{5}})\.(?P<date>\d{{7}})T\d{{6}}\.v2\.\d)\.(?P<band>B\w\w|Fmask)\.tif$"
+HLS_DATE = re.compile(r"^HLS\.[LS]30\.T\w{5}\.(\d{7})T", re.IGNORECASE)
 LANDSAT = (
-    r"^(?P<scene>L{kind}_L2S[PR]_(?P<tile>\d{{6}})_(?P<date>\d{{8}})_\d{{8}}_\d\d_\w\w)"
+    r"^(?P<scene>L{kind}_L2S[PR]_(?P<tile>\d{{6}})_(?P<date>\d{{8}})_\d{{8}}_02_\w\w)"
     r"_(?P<band>SR_B\d|QA_PIXEL)\.tif$"
 )
 
@@ -25,31 +35,38 @@ LANDSAT = (
 class OtherProduct:
     """Kind of product: pattern of its files' names, the name of each band, and its scale of reflectance."""
 
+    family: str
+    """Name of the products whose values have one scale."""
     pattern: re.Pattern[str]
     bands: Mapping[str, str]
     scale: tuple[float, float]
     """Scale and offset: reflectance = scale * value + offset."""
     mask: str
     """Name of the band with a bit for each cover."""
+    wavelengths: Mapping[str, float]
+    """Central wavelength in nm of Landsat's bands, by name; Sentinel-2's are known by their names."""
+    common: Mapping[str, str]
+    """Own band by the name that it has in Landsat, if it has another."""
 
 
-def _product(form: str, kind: str, bands: Mapping[str, str]) -> OtherProduct:
-    pattern = re.compile(form.format(kind=kind), re.IGNORECASE)
-    is_hls = form is HLS
-    return OtherProduct(pattern, bands, (1e-4, 0.0) if is_hls else (2.75e-5, -0.2), "Fmask" if is_hls else "QA_PIXEL")
+def _hls(kind: str, bands: Mapping[str, str], common: Mapping[str, str]) -> OtherProduct:
+    pattern = re.compile(HLS.format(kind=kind), re.IGNORECASE)
+    return OtherProduct("HLS", pattern, bands, (1e-4, 0.0), "Fmask", OLI, common)
+
+
+def _landsat(kind: str, numbers: Sequence[int], wavelengths: Mapping[str, float]) -> OtherProduct:
+    pattern = re.compile(LANDSAT.format(kind=kind), re.IGNORECASE)
+    bands = {f"SR_B{number}": name for number, name in zip(numbers, wavelengths, strict=True)}
+    return OtherProduct("Landsat", pattern, bands, (2.75e-5, -0.2), "QA_PIXEL", wavelengths, {})
 
 
 PRODUCTS = (
-    _product(HLS, "S30", {band: band for band in SENTINEL_2_BANDS}),
-    _product(HLS, "L30", {f"B0{number}": name for number, name in enumerate(SPECTRAL, 1)}),
-    _product(LANDSAT, "[CO]0[89]", {f"SR_B{number}": name for number, name in enumerate(SPECTRAL, 1)}),
-    _product(
-        LANDSAT,
-        "[TE]0[457]",
-        {f"SR_B{number}": name for number, name in zip((1, 2, 3, 4, 5, 7), SPECTRAL[1:], strict=True)},
-    ),
+    _hls("S30", {band: band for band in SENTINEL_2_BANDS}, OF_HLS),
+    _hls("L30", {f"B0{number}": name for number, name in enumerate(SPECTRAL, 1)}, {}),
+    _landsat("[CO]0[89]", range(1, 8), OLI),
+    _landsat("E07", (1, 2, 3, 4, 5, 7), ETM),
+    _landsat("T0[45]", (1, 2, 3, 4, 5, 7), TM),
 )
-"""HLS User Guide v2.0; Landsat 8-9 and 4-7 Collection 2 Level 2 Science Product Guides (LSDS-1619, LSDS-1618)."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +82,7 @@ class OtherFile:
     """Name of the band; empty for the mask."""
 
 
-@lru_cache
+@lru_cache(maxsize=2**12)
 def other_file(name: str) -> OtherFile | None:
     """Return what the name of a file tells; None if it is none of these products' bands or masks."""
     for product in PRODUCTS:
@@ -79,15 +96,21 @@ def other_file(name: str) -> OtherFile | None:
     return None
 
 
-def other_product(folder: Path) -> OtherFile | None:
-    """Return the first band file of such a product in a folder; None if there is none."""
-    found = (other_file(path.name) for path in sorted(folder.iterdir())) if folder.is_dir() else iter(())
+def hls_date(name: str) -> str:
+    """Return the date in a name that begins as HLS files do, such as that of a stack of them; empty for others."""
+    match = HLS_DATE.match(name)
+    return _date(match[1]) if match else ""
+
+
+def first_band(files: Sequence[Path]) -> OtherFile | None:
+    """Return the first band file of such a product among files; None if there is none."""
+    found = (other_file(path.name) for path in files)
     return next((file for file in found if file is not None and file.band), None)
 
 
-def mask_file(folder: Path) -> tuple[Path, str] | None:
-    """Return the mask of clouds of such a product, and the mask's name; None if there is none."""
-    for path in sorted(folder.iterdir()):
+def mask_file(files: Sequence[Path]) -> tuple[Path, str] | None:
+    """Return the mask of clouds of such a product among files, and the mask's name; None if there is none."""
+    for path in files:
         file = other_file(path.name)
         if file is not None and not file.band:
             return path, file.product.mask

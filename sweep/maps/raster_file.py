@@ -9,10 +9,12 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from sweep.maps.jpeg2000 import check_complete
 from trainables.errors import BadInputError
 from trainables.files.unpacked_limit import check_unpacked
 
-DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": "JP2OpenJPEG"}
+JPEG_2000 = "JP2OpenJPEG"
+DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": JPEG_2000}
 """GDAL drivers by suffix; formats that consist of other files or addresses are excluded."""
 CACHE_BYTES = 256 * 2**20
 """Maximum size of GDAL's cache of decoded blocks; three Sentinel-2 bands have 70 MiB per row of JPEG 2000 tiles."""
@@ -64,8 +66,10 @@ def open_raster(path: Path) -> Any:
     """Return an open rasterio dataset; call it within `closed_raster`.
 
     Raises:
-        BadInputError: A suffix that isn't in DRIVERS, or a block that exceeds the size limit.
+        BadInputError: A suffix that isn't in DRIVERS, a file that was cut, or a block that exceeds the size limit.
     """
+    if DRIVERS.get(path.suffix.lower()) == JPEG_2000 and path.is_file():
+        check_complete(path)
     dataset = _opened(path, **ALONE)
     try:
         _check_sizes(path, dataset)

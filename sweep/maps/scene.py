@@ -69,7 +69,8 @@ class Band:
             (max(start // self.repeat - margin, 0), min(-(-(start + length) // self.repeat) + margin, most))
             for (start, length), most in zip((down, across), (self.dataset.height, self.dataset.width), strict=True)
         )
-        values: NDArray[np.generic] = self.dataset.read(self.index, window=((first, last), (left, right)))
+        with explained_raster(str(self.dataset.name)):  # of several files the one that is damaged
+            values: NDArray[np.generic] = self.dataset.read(self.index, window=((first, last), (left, right)))
         if read_type(self.dtype) == FLOATS:
             values = as_floats(values, self.nodata)
         if self.repeat == 1:

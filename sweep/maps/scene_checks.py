@@ -66,7 +66,7 @@ def _refuse_single_bands(grids: Sequence[SceneGrid]) -> None:
     """Raise BadInputError for files of one band that show the same ground at one date: bands of one scene."""
     same: defaultdict[tuple[Any, ...], list[SceneGrid]] = defaultdict(list)
     for grid in grids:
-        if grid.channels == 1 and not grid.path.is_dir():
+        if grid.channels == 1 and grid.path.is_file():
             same[grid.path.parent, grid.date, grid.crs, grid.size, *tuple(grid.transform)[:6]].append(grid)
     for own in same.values():
         if len(own) > 1:

@@ -9,15 +9,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from sweep.maps.other_products import mask_file
+from sweep.maps.scene_files import is_band_scene, scene_files
 
 SCL_FILE = re.compile(r"(?:^|_)SCL(?:_\d\dm)?\.(?:tif|tiff|jp2)$", re.IGNORECASE)
 COVER_CLASSES = {"cloud": (8, 9, 10), "shadow": (3,), "snow": (11,), "nodata": (0,)}
-"""SCL classes by cover (Sentinel-2 level 2A product specification): 8 and 9 are cloud, 10 is thin cirrus."""
+"""SCL classes by cover (Sentinel-2 Products Specification Document, 14.9): 8 and 9 are cloud, 10 is thin cirrus."""
 BITS: dict[str, dict[str, tuple[int, ...]]] = {
     "Fmask": {"cloud": (1,), "shadow": (3,), "snow": (4,)},
     "QA_PIXEL": {"cloud": (2, 3), "shadow": (4,), "snow": (5,), "nodata": (0,)},
 }
-"""Bits by cover (HLS User Guide v2.0; Landsat Collection 2, QA_PIXEL); pixels next to a cloud aren't cloud."""
+"""Bits by cover: HLS Product User Guide v2.0, table 9; QA_PIXEL in LSDS-1619 and LSDS-1618 (4-7, without cirrus).
+
+Pixels next to a cloud, Fmask's bit 2 and QA_PIXEL's bit 1, aren't cloud.
+"""
 FMASK_NODATA = 255
 
 
@@ -42,10 +46,11 @@ class CoverFile:
 
 def cover_file(scene: Path) -> CoverFile | None:
     """Return the finest SCL of a product or folder of bands, or its Fmask or QA_PIXEL; None if there is none."""
-    if not scene.is_dir():
+    if not is_band_scene(scene):
         return None
-    found = sorted(path for path in scene.rglob("*") if SCL_FILE.search(path.name))
+    files = scene_files(scene)
+    found = [path for path in files if SCL_FILE.search(path.name)]
     if found:
         return CoverFile(found[0], "SCL")
-    other = mask_file(scene)
+    other = mask_file(files)
     return None if other is None else CoverFile(*other)

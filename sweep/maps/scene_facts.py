@@ -8,17 +8,14 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep.maps.band_files import has_metadata
 from sweep.maps.chip_grid import AS_THEY_ARE, SceneGrid, dates_in
-from sweep.maps.other_products import other_product
+from sweep.maps.scene_files import is_band_scene
 from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import some_names
 
-OFFSETS_SINCE = "2022-01-25"
-"""Date of the first Sentinel-2 images with an offset (baseline 04.00)."""
 PRODUCT = re.compile(r"S2[A-D]_")
 """Beginning of a Sentinel-2 product's name, whose second date is that of processing."""
 ALIKE = 1.02
@@ -81,14 +78,14 @@ def scene_notes(
         "scenes with several dates in their name, of which the first is taken": [
             grid
             for grid in grids
-            if not PRODUCT.match(grid.name) and not other_product(grid.path) and len(set(dates_in(grid.name))) > 1
+            if not PRODUCT.match(grid.name) and grid.product is None and len(set(dates_in(grid.name))) > 1
         ],
         "scenes without coordinates": [grid for grid in grids if not grid.crs],
         "scenes of a local grid, without longitude and latitude": [
             grid for grid in grids if grid.crs and grid.centres is None
         ],
         "scenes without product metadata, to whose values no offset is added (-1000 since 2022)": [
-            grid for grid in grids if _may_lack_offset(grid)
+            grid for grid in grids if grid.offset_unknown
         ],
         "scenes smaller than a chip, left out": [grid for grid in grids if min(grid.size) < choice.chip_size],
         "scenes that don't describe their bands, which are taken by position": [
@@ -106,11 +103,6 @@ def _is_applied(grid: SceneGrid, reflectance: tuple[float, float] | None) -> boo
     scale, offset = grid.stated[0]
     own = (1.0 / scale, offset / scale) if scale and len(grid.stated) == 1 else None
     return own is not None and reflectance is not None and np.allclose(own, reflectance, rtol=1e-6)
-
-
-def _may_lack_offset(grid: SceneGrid) -> bool:
-    own = grid.path.is_dir() and other_product(grid.path) is None
-    return own and grid.date >= OFFSETS_SINCE and not has_metadata(grid.path)
 
 
 def _counted(grids: Sequence[SceneGrid]) -> str:
@@ -156,15 +148,23 @@ def _sizes(grids: Sequence[SceneGrid]) -> str:
 
 
 def measured_bands(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[SpectralBand, ...]:
-    """Return the bands with resolution and scale; of Sentinel-2 products the offset is already added."""
-    own = tuple(_resolved(band, grids) for band in named_bands(bands or grids[0].names))
+    """Return the bands with wavelength, resolution and scale; of Sentinel-2 products the offset is already added."""
+    own = tuple(_resolved(_located(band, grids), grids) for band in named_bands(bands or grids[0].names))
     stated = {one for grid in grids for one in grid.stated}
     if len(stated) == 1 and (known := next(iter(stated))) != AS_THEY_ARE and known[0] > 0.0:
         return tuple(band.model_copy(update={"scale": known[0], "offset": known[1]}) for band in own)
-    is_product = all(grid.path.is_dir() and grid.dtype != FLOATS for grid in grids)
+    is_product = all(is_band_scene(grid.path) and grid.dtype != FLOATS and not grid.offset_unknown for grid in grids)
     if not is_product or not all(band.name in SENTINEL_2_BANDS for band in own):
         return own
     return tuple(band.model_copy(update={"scale": 1.0 / DIGITAL_NUMBERS, "offset": 0.0}) for band in own)
+
+
+def _located(band: SpectralBand, grids: Sequence[SceneGrid]) -> SpectralBand:
+    """Return a band of Landsat or HLS with its wavelength, if it is the same in all scenes that have one."""
+    known = {
+        grid.product.wavelengths[band.name] for grid in grids if grid.product and band.name in grid.product.wavelengths
+    }
+    return band.model_copy(update={"wavelength": known.pop()}) if len(known) == 1 else band
 
 
 def _resolved(band: SpectralBand, grids: Sequence[SceneGrid]) -> SpectralBand:

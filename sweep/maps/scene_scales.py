@@ -11,6 +11,12 @@ from trainables.data.sources.options import AS_PRODUCTS
 from trainables.data.sources.source import PrepareRequest
 from trainables.errors import BadInputError
 
+OFFSET_UNKNOWN = (
+    "values of Sentinel-2 have an offset of 1000 since 2022-01-25, unless it was removed, and nothing here tells; add "
+    "--pixels reflectance --reflectance 10000,-1000 (Copernicus, Planetary Computer) or 10000,0 (before that date, or "
+    "removed, as from most of Element 84's sentinel-cogs), or put MTD_MSIL2A.xml of the product beside the bands"
+)
+"""Element84/earth-search, docs/collections/sentinel-2-l2a.md: removed from some items; the metadata isn't reliable."""
 UNNAMED = "its bands aren't said to be Sentinel-2's"
 
 
@@ -51,6 +57,9 @@ def _refuse_unknown_scale(grids: Sequence[SceneGrid], request: PrepareRequest) -
     eight = [grid.path for grid in grids if grid.dtype == "uint8"]
     if eight and rule != "none":
         raise BadInputError(f"{eight[0]}: has 8-bit values, but --pixels {rule} is for 16 bits; add --pixels none")
+    unsure = [grid for grid in grids if grid.offset_unknown]
+    if unsure and "pixels" not in request.stated:
+        raise BadInputError(f"{unsure[0].path}: {OFFSET_UNKNOWN}")
     foreign = _foreign(grids)
     if foreign and "pixels" not in request.stated:
         why = "it states another than Sentinel-2's products" if _names_sentinel(foreign[0]) else UNNAMED
@@ -65,6 +74,8 @@ def _refuse_unstated_reflectance(grids: Sequence[SceneGrid], request: PrepareReq
     """Raise BadInputError for the rule reflectance without its numbers, if the default's may be wrong."""
     if request.options.pixels != "reflectance" or "reflectance" in request.stated:
         return
+    if unsure := [grid for grid in grids if grid.offset_unknown]:
+        raise BadInputError(f"{unsure[0].path}: {OFFSET_UNKNOWN}")
     doubtful = _foreign(grids) or [grid for grid in grids if grid.dtype == FLOATS]
     if doubtful:
         raise BadInputError(f"{doubtful[0].path}: the scale of its values is unknown; add {_by_scale(doubtful[0])}")

@@ -11,16 +11,13 @@ from pathlib import Path
 import numpy as np
 import rasterio  # noqa: F401  # so that what worker processes are forked from has it
 
-from sweep.maps.band_files import BAND_FILE, BAND_ORDER, IMAGES, band_files, granules, refuse_other_products
 from sweep.maps.chip_grid import SceneGrid, scene_chips
 from sweep.maps.chip_reader import ChipReader
-from sweep.maps.other_products import SPECTRAL, other_product
-from sweep.maps.raster_file import DRIVERS
-from sweep.maps.scene_checks import agreed_bands, check_scenes
-from sweep.maps.scene_facts import measured_bands, scene_decisions, scene_notes, unread_files
-from trainables.data.bands import COLOURS
+from sweep.maps.scene_bands import chosen_bands
+from sweep.maps.scene_checks import check_scenes
+from sweep.maps.scene_facts import measured_bands, scene_decisions, scene_notes
+from sweep.maps.scene_search import find_scenes
 from trainables.data.chip import Chip
-from trainables.data.class_names import RGB_BANDS, SENTINEL_2_BANDS
 from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import ImageEntry, ImageSource, PrepareRequest, counted, digest_of
@@ -60,7 +57,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
     folder = request.required_source()
     scenes = find_scenes(folder)
     choice = request.options.chips or ChipChoice()
-    bands = _bands(request, scenes)
+    bands = chosen_bands(request, scenes)
     left_out: Counter[str] = Counter()
     grids = [SceneGrid.of(path, bands, choice) for path in scenes]
     check_scenes(grids, request)
@@ -175,54 +172,6 @@ def _in_strips(line: Sequence[_PlacedChip], most: int, side: int) -> Iterator[tu
 def _of_strip(strip: Sequence[_PlacedChip], side: int) -> Iterator[tuple[_PlacedChip, tuple[int, int]]]:
     span = strip[0].column, strip[-1].column + side - strip[0].column
     return ((cut, span) for cut in strip)
-
-
-def find_scenes(folder: Path) -> list[Path]:
-    """Return the products, folders of bands and raster files in a folder, or the folder itself, sorted by name."""
-    if not folder.exists():
-        raise BadInputError(f"--source {folder}: no such folder")
-    found = [folder] if folder.is_file() else list(_scenes_in(folder))
-    if not found:
-        others = unread_files(folder)
-        raise BadInputError(
-            f"{folder}: no scene: neither a product (.SAFE), nor bands (*_B04.tif), nor a GeoTIFF"
-            + (f"; it holds {'; '.join(others)}" if others else "")
-        )
-    return sorted(found)
-
-
-def _scenes_in(folder: Path) -> Iterator[Path]:
-    if folder.suffix.upper() == ".SAFE":
-        if next(band_files(folder), None) is None:
-            raise BadInputError(f"{folder}: a product without files of bands; fetch it again, or remove it")
-        yield from granules(folder) or [folder]
-        return
-    if (folder / IMAGES).is_dir():
-        yield folder
-        return
-    refuse_other_products(folder)
-    inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
-    rasters = [path for path in inside if path.is_file() and path.suffix.lower() in DRIVERS]
-    if other_product(folder) or any(BAND_FILE.search(path.name) for path in rasters):
-        yield folder
-        return
-    yield from rasters
-    for path in inside:
-        if path.is_dir():
-            yield from _scenes_in(path)
-
-
-def _bands(request: PrepareRequest, scenes: Sequence[Path]) -> tuple[str, ...]:
-    """Return the bands to read; empty: all bands of the GeoTIFFs."""
-    asked = request.options.bands
-    if not any(path.is_dir() for path in scenes):
-        return asked or agreed_bands(scenes)
-    if asked and asked != SENTINEL_2_BANDS:
-        return asked
-    have = {band for path in scenes if path.is_dir() for band, _, _ in band_files(path)}
-    if not asked:
-        return COLOURS if have <= set(SPECTRAL) else RGB_BANDS
-    return tuple(band for band in BAND_ORDER if band in have)  # level 2A has no B10
 
 
 def _chosen(grid: SceneGrid, choice: ChipChoice, request: PrepareRequest, left_out: Counter[str]) -> list[_PlacedChip]:

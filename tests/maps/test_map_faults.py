@@ -74,7 +74,7 @@ def faults(model: Path, folder: Path) -> Iterator[tuple[Path, Path, dict[str, An
     yield model, folder / "broken.tif", {}, r"broken\.tif: can't be read"
     yield model, folder / "two", {}, r"contains several scenes \(a_B04\.tif, b_B04\.tif\); give the folder of one"
     yield model, folder / "few", {}, "has no file of B03, B02; it has B04"
-    yield model, folder / "few" / "a_B04.tif", {}, r"has 1 bands, the model takes 3 \(B04, B03, B02\); give the folder"
+    yield model, folder / "few" / "a_B04.tif", {}, r"has 1 bands, and 3 \(B04, B03, B02\) are read; give the folder"
     yield model, folder / "apart", {}, r"a_B02\.tif: doesn't share the pixel grid of"
     yield model, write_scene(folder / "small.tif", grey(20, 60)), {}, "the scene has 20 pixels in one direction"
     yield model, write_scene(folder / "empty.tif", grey(60, 60, 0), nodata=0), {}, "has no valid pixel"

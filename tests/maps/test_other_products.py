@@ -1,6 +1,6 @@
 """Folders of HLS and Landsat: bands by their files' names, dates, scales, and masks of clouds."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 from support.scenes import Pixels, write_band, write_model
 
+from sweep.maps.open_scene import open_scene
 from sweep.maps.scene_source import read_scenes
+from trainables.data.bands import COLOURS
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
@@ -112,14 +114,79 @@ def test_landsats_scale_is_named_and_makes_its_reflectance(tmp_path: Path) -> No
     assert {chip.date for chip in store.chips(np.arange(4)) or []} == {"2023-06-13"}
 
 
-def test_scenes_of_two_sensors_and_two_scenes_in_a_folder_are_refused(tmp_path: Path) -> None:
+def test_scenes_of_two_sensors_are_refused_by_their_names(tmp_path: Path) -> None:
     hls(tmp_path / "in" / "a")
     landsat(tmp_path / "in" / "b")
-    with pytest.raises(BadInputError, match=r"has no file of B04, B03, B02; it has blue, green, red, nir"):
+    words = (
+        rf"in: has scenes of several kinds, whose values differ: HLS: 1 \({S30}\), Landsat: 1 \({LANDSAT}\); put each"
+    )
+    with pytest.raises(BadInputError, match=words):
         pool(tmp_path / "in", pixels="percentiles")
-    hls(tmp_path / "in" / "a", S30.replace("2017164", "2017174"))
-    with pytest.raises(BadInputError, match=r"contains several scenes .* put the files of each scene into a folder of"):
-        pool(tmp_path / "in" / "a", pixels="percentiles")
+
+
+@pytest.mark.parametrize("write", [hls, landsat])
+def test_a_folder_of_many_scenes_is_read_scene_by_scene(write: Callable[..., Path], tmp_path: Path) -> None:
+    """As downloads put them: beside each other, with other files; adding a scene changes no other scene's chips."""
+    first, other = (S30, S30.replace("2017164", "2017174")) if write is hls else (LANDSAT, OLD)
+    bands = {} if write is hls else {"bands": (1, 2, 3, 4)}
+    write(tmp_path / "in", first)
+    alone = pool(tmp_path / "in", "alone", pixels="percentiles", value_range=None)
+    write(tmp_path / "in", other, **bands)
+    (tmp_path / "in" / f"._{first}.B04.tif").write_bytes(b"AppleDouble")
+    store = pool(tmp_path / "in", pixels="percentiles")
+    found = {chip.scene: (chip.date, chip.tile) for chip in store.chips(np.arange(8)) or []}
+    dates = ("2017-06-13", "2017-06-23") if write is hls else ("2023-06-13", "2003-06-13")
+    assert [found[name][0] for name in (first, other)] == list(dates)
+    assert set(alone.names(np.arange(4))) < set(store.names(np.arange(8)))
+    with pytest.raises(BadInputError, match=rf"contains several scenes .*; give one \(.*in/{first}\)"):
+        list(open_all(tmp_path / "in"))
+    assert len(list(open_all(tmp_path / "in" / first))) == 1
+
+
+def open_all(scene: Path) -> Iterator[Any]:
+    with open_scene(scene, ("B04",) if "HLS" in str(list(scene.parent.rglob("*"))) else ("red",), 1) as found:
+        yield found
+
+
+def test_both_parts_of_hls_share_the_bands_that_hls_makes_alike(tmp_path: Path) -> None:
+    """Bands of the two, which the old code read as those of one scene, are told apart and named by their spectrum."""
+    hls(tmp_path / "in", S30, ("B02", "B03", "B04", "B05", "B8A", "B11"))
+    hls(tmp_path / "in", L30, ("B02", "B03", "B04", "B05", "B06", "B10"))
+    store = pool(tmp_path / "in", bands=("all",), pixels="none", value_range=(-1000.0, 64_535.0))
+    bands = {"blue": 482.0, "green": 561.4, "red": 654.6, "nir": 864.7, "swir1": 1608.9}
+    assert {band.name: band.wavelength for band in store.info.bands} == bands
+    rows = {name: row for row, name in enumerate(store.names(np.arange(8)))}
+    for scene, places in ((S30, (0, 1, 2, 4, 5)), (L30, (0, 1, 2, 3, 4))):
+        image = store.images([rows[f"{scene}/00000_00000"]])[0].numpy().astype(int) - 1000
+        for channel, place in enumerate(places):
+            np.testing.assert_array_equal(image[..., channel], numbers(place, -50, 4000)[:, :SIDE])
+    assert [band.name for band in pool(tmp_path / "in", "rgb", pixels="percentiles").info.bands] == list(COLOURS)
+
+
+@pytest.mark.parametrize(
+    ("scenes", "wavelengths"),
+    [
+        ((LANDSAT,), (654.6, 864.7)),
+        ((OLD,), (660.0, 835.0)),
+        ((OLD.replace("LE07", "LT05"),), (660.0, 830.0)),
+        ((LANDSAT, OLD), (None, None)),
+    ],
+)
+def test_landsats_bands_have_their_instruments_wavelengths(
+    scenes: tuple[str, ...], wavelengths: tuple[float | None, ...], tmp_path: Path
+) -> None:
+    for scene in scenes:
+        landsat(tmp_path / "in", scene, (2, 3, 4, 5) if scene == LANDSAT else (1, 2, 3, 4))
+    bands = pool(tmp_path / "in", bands=("red", "nir"), pixels="percentiles").info.bands
+    assert tuple(band.wavelength for band in bands) == wavelengths
+    assert {band.resolution for band in bands} == {30.0}
+
+
+def test_a_band_that_one_scene_lacks_is_named_with_those_that_all_have(tmp_path: Path) -> None:
+    landsat(tmp_path / "in", LANDSAT, (1, 2, 3, 4))
+    landsat(tmp_path / "in", OLD, (1, 2, 3, 4))
+    with pytest.raises(BadInputError, match=rf"{LANDSAT}: has no file of nir, .* --bands blue,green,red$"):
+        pool(tmp_path / "in", bands=("all",), pixels="percentiles")
 
 
 def test_a_map_of_landsat_leaves_out_its_clouds(mapped: Callable[..., Any], tmp_path: Path) -> None:

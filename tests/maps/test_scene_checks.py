@@ -65,8 +65,40 @@ def control_points(folder: Path) -> None:
 
 
 def single_bands(folder: Path) -> None:
-    for name in ("blue", "green", "red"):
+    for name in ("blue", "green", "nir"):
         scene(folder, f"{name}.tif", bands=1)
+
+
+def assets(folder: Path) -> None:
+    for name in ("blue", "green", "red", "nir08"):
+        scene(folder, f"{name}.tif", bands=1)
+    write_scene(folder / "scl.tif", np.full((SIDE // 2, SIDE // 2, 1), 4, np.uint8))
+
+
+def stack_of_landsat(folder: Path) -> None:
+    described(scene(folder, "LC08_188018_20230613.tif"), "B3", "B4", "B5")
+
+
+def landsat_tiles(folder: Path) -> None:
+    for name in ("SR_B2", "ST_B10"):
+        scene(folder, f"LC08_CU_010010_20230613_20230622_02_{name}.TIF", bands=1)
+
+
+def first_hls(folder: Path) -> None:
+    scene(folder, "HLS.S30.T34VER.2017164T101032.v1.5.B04.tif", bands=1)
+
+
+def lonely_mask(folder: Path) -> None:
+    scene(folder, "HLS.S30.T34VER.2017164T101032.v2.0.Fmask.tif", bands=1)
+
+
+def two_levels(folder: Path) -> None:
+    write_product(folder, side=SIDE)
+    write_product(folder, side=SIDE, date="20230813", level="L1C")
+
+
+def without_a_band(folder: Path) -> None:
+    next(write_product(folder, side=SIDE).rglob("*_B04_10m.jp2")).unlink()
 
 
 def landsat(folder: Path) -> None:
@@ -109,6 +141,19 @@ REFUSED: list[tuple[Callable[[Path], Any], str]] = [
     (palette, r"classes.tif: has a palette, so its values are numbers of colours or classes"),
     (control_points, r"scene.tif: is placed by ground control points or RPCs, .* gdalwarp"),
     (single_bands, r"blue.tif: has one band, and green.tif shows the same ground at the same date"),
+    (assets, r"red.tif: is named as a band of any sensor in a STAC catalogue; name the files by .*B02.tif"),
+    (
+        stack_of_landsat,
+        r"is of Landsat by its name, and describes its bands as B03, B04, B05, .*; describe them as coas",
+    ),
+    (landsat_tiles, r"LC08_CU.*SR_B2.TIF: is a file of Landsat, of which the surface reflectance is read"),
+    (first_hls, r"v1.5.B04.tif: is a file of HLS, of which the surface reflectance is read .*HLS.*.v2.0.B02.tif"),
+    (lonely_mask, r"Fmask.tif: is the mask of a scene whose bands aren't here; fetch them, or remove it"),
+    (
+        two_levels,
+        r"in: has scenes of several kinds, .*: Sentinel-2 level 1C: 1 .*, Sentinel-2 level 2A: 1 .*; put each",
+    ),
+    (without_a_band, r".SAFE: has no file of B04; it has B01, B02, B03, B05, B08, B11; fetch it again, or take bands"),
     (landsat, r"L1TP.*_B10.TIF: is a file of Landsat, of which the surface reflectance is read"),
     (mask_beside, r"udm2.tif: has 8 bands of uint8, and .*AnalyticMS_SR.tif 4 bands of uint16"),
     (other_names, r"b.tif: has the bands green, red, nir, and .*a.tif has the bands blue, green, red"),

@@ -183,3 +183,19 @@ def test_channels_without_names_are_no_other_bands_than_named_ones() -> None:
     assert fitted_to_bands(weights, file, pixels_of(MANY[:4], 255), stated)[STEM] is weights[STEM]
     with pytest.raises(BadInputError, match="its stem takes 4 bands, the images have 13; name its bands"):
         fitted_to_bands(weights, file, pixels_of(MANY, 255), stated)
+
+
+def test_weights_of_sentinel_2_are_refused_for_landsats_bands_and_the_other_way() -> None:
+    """B5 is near infrared in one and a red edge in the other; red, green and blue are those of both."""
+    names = ("red", "green", "blue", "nir")
+    bands = [SpectralBand(name=name, wavelength=wave) for name, wave in zip(names, (655, 561, 482, 865), strict=True)]
+    landsat = pixels_of([band.model_copy(update={"scale": 1e-5}) for band in bands])
+    published = InitialWeights("ssl4eo_moco_resnet18", "m")
+    with pytest.raises(BadInputError, match=r"nir of the images are Landsat's, and others \(B01, .* Sentinel-2's"):
+        fitted_to_bands({STEM: stem(13)}, published, landsat)
+    visible = EncoderInputs(bands=landsat.bands[:3], full=65535)
+    found = fitted_to_bands({STEM: stem(13)}, published, visible)
+    torch.testing.assert_close(found[STEM], stem(13)[:, [3, 2, 1]] * 13 / 3)
+    with pytest.raises(BadInputError, match=r"nir of the weights are Landsat's, and others \(B01, .* Sentinel-2's"):
+        fitted_to_bands({STEM: stem(4)}, InitialWeights("model.pt", "m"), pixels_of(MANY), pixels_of(bands))
+    assert fitted_to_bands({STEM: stem(4)}, InitialWeights("model.pt", "m"), landsat, pixels_of(bands))

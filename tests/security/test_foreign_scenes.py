@@ -212,7 +212,7 @@ def test_a_scene_of_nothing_is_refused_unless_a_person_says_so(
         mapped(model, source, tmp_path / "map.tif")
     assert "\n" not in str(caught.value)
     monkeypatch.setenv("SWEEP_UNPACKED_LIMIT", "20GB")
-    with pytest.raises(BadInputError, match="has 1 bands, the model takes 3"):  # the next question
+    with pytest.raises(BadInputError, match="has 1 bands, and 3 "):  # the next question
         mapped(model, source, tmp_path / "map.tif")
 
 

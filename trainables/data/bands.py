@@ -14,6 +14,8 @@ BAND_NAME = r"^[A-Za-z0-9_.-]{1,40}$"
 DIGITAL_NUMBERS = 10_000.0
 """Quantification value of Sentinel-2 products: digital numbers per unit of reflectance."""
 COLOURS = ("red", "green", "blue")
+SPECTRAL = ("coastal", "blue", "green", "red", "nir", "swir1", "swir2")
+"""Names of Landsat's bands, by wavelength."""
 UNNAMED = re.compile(r"channel_\d+")
 """Name of a band without a name."""
 
@@ -39,6 +41,11 @@ class SpectralBand(BaseModel):
         if self.name in RGB_BANDS:
             return COLOURS[RGB_BANDS.index(self.name)]
         return self.name if self.name in COLOURS else None
+
+    @property
+    def is_landsat(self) -> bool:
+        """Whether this is a band of Landsat or HLS that Sentinel-2 measures otherwise: all but red, green and blue."""
+        return self.name in SPECTRAL and self.name not in COLOURS and self.wavelength is not None
 
     def same_as(self, other: "SpectralBand") -> bool:
         """Return whether both bands have the same name, and so measure the same part of the spectrum."""

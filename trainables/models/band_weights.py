@@ -5,7 +5,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from trainables.data.bands import COLOURS, EncoderInputs, SpectralBand, band_names, named_bands, other_reflectance
+from trainables.data.bands import (
+    COLOURS,
+    SENTINEL_2,
+    EncoderInputs,
+    SpectralBand,
+    band_names,
+    named_bands,
+    other_reflectance,
+)
 from trainables.errors import BadInputError
 from trainables.weights.catalog import CATALOG, CatalogEntry
 from trainables.weights.initial_weights import InitialWeights
@@ -50,6 +58,7 @@ def fitted_to_bands(
             f"initial_weights: {initial.address}: {len(own)} bands are named "
             f"({', '.join(band.name for band in own)}), its stem takes {inputs}"
         )
+    _refuse_other_sensor(initial.address, own if names or stated is None else stated.bands, wanted)
     found = dict(weights)
     if entry is not None:
         found |= published_normalisation(entry, own, wanted, pixels.full)
@@ -78,6 +87,21 @@ def _refuse_other_values(address: str, stated: EncoderInputs, pixels: EncoderInp
             f"initial_weights: {address}: was trained on {told[0]}, the images have {told[1]}; prepare them with the "
             "--pixels of the data that it was trained on"
         )
+
+
+def _refuse_other_sensor(address: str, own: Sequence[SpectralBand], wanted: Sequence[SpectralBand]) -> None:
+    """Raise BadInputError if weights were trained on Sentinel-2's bands and the images have Landsat's, or vice versa.
+
+    Landsat's B5 is near infrared and Sentinel-2's a red edge; only red, green and blue are the same in both.
+    """
+    for name, landsat, others in (("the images", wanted, own), ("the weights", own, wanted)):
+        foreign = [band.name for band in landsat if band.is_landsat]
+        if foreign and any(band.name in SENTINEL_2 for band in others):
+            raise BadInputError(
+                f"initial_weights: {address}: {', '.join(foreign)} of {name} are Landsat's, and others "
+                f"({', '.join(band.name for band in others)}) Sentinel-2's, which measure other parts of the spectrum; "
+                "train on red, green and blue alone (bands=...), or take weights of pictures or of the same sensor"
+            )
 
 
 def fitted_stem(stem: "Tensor", own: Sequence[SpectralBand], wanted: Sequence[SpectralBand]) -> "Tensor":
