@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
     from trainables.data.preparing.label_set import LabelSet
 
-LACKING = "classes without"
-"""Start of the notes on classes that are missing in a split."""
 OF_CLASSES = ("classes ", "each of these texts")
 """Starts of all notes on classes."""
 LISTED_FIELDS = {"name", "data_set", "image_size", "channels", "dtype", "multi_label", "splits", "fingerprint"}

@@ -33,10 +33,10 @@ def _check(initial: InitialWeights, configs: list[TrialConfig]) -> None:
 
     from trainables.data.sources.source import some_names
     from trainables.models.band_weights import fitted_to_bands
-    from trainables.models.pretrained import FIRST, check_fit, load_with_inputs, unused_names
+    from trainables.models.pretrained import FIRST, check_fit, load_weights, unused_names
     from trainables.models.simclr_model import make_encoder
 
-    weights, stated = load_with_inputs(initial)
+    weights, stated = load_weights(initial)
     if unused := unused_names(weights):
         say(f"initial_weights: {initial.address}: not used: {some_names(unused)}", error=True)
     shapes = {(one.encoder, one.width_factor, one.small_stem): one for one in configs}

@@ -59,7 +59,7 @@ def test_a_torchvision_state_gives_torchvisions_features(prefix: str, suffix: st
     save_file(state, path) if suffix == ".safetensors" else torch.save({"state_dict": state, "epoch": 3}, path)
     weights = InitialWeights.parse(str(path)).pinned()
     ours = encoder18()
-    start_from(ours, load_weights(weights), weights.address)
+    start_from(ours, load_weights(weights)[0], weights.address)
     theirs.fc = torch.nn.Identity()  # type: ignore[assignment]
     images = torch.rand(4, 3, 64, 64)
     with torch.no_grad():
@@ -69,7 +69,7 @@ def test_a_torchvision_state_gives_torchvisions_features(prefix: str, suffix: st
 def test_what_does_not_fit_is_named(tmp_path: Path) -> None:
     path = tmp_path / "resnet18.pt"
     torch.save(resnet18().state_dict(), path)
-    weights = load_weights(InitialWeights.parse(str(path)))
+    weights = load_weights(InitialWeights.parse(str(path)))[0]
     for field, words in (
         ({"encoder": "resnet50"}, "layer1.0.conv1.weight is (64, 64, 3, 3), the trial's (64, 64, 1, 1)"),
         ({"encoder": "resnet10"}, "layer1.1.conv1.weight is too much"),

@@ -90,7 +90,7 @@ def test_weights_of_other_projects_are_loaded(name: str, theirs: torchvision.mod
     path = tmp_path / "weights.pth"
     torch.save(nests(theirs)[name], path)
     encoder = make_encoder(TrialConfig(encoder="resnet18", stem="large", image_size=64))
-    start_from(encoder, load_weights(InitialWeights.parse(str(path)).pinned()), "f")
+    start_from(encoder, load_weights(InitialWeights.parse(str(path)).pinned())[0], "f")
     own = encoder.state_dict()
     for key, tensor in theirs.state_dict().items():
         if not key.startswith("fc.") and not key.endswith("num_batches_tracked"):
@@ -102,7 +102,7 @@ def test_the_format_is_what_the_file_holds(suffix: str, theirs: torchvision.mode
     state = {name: tensor.clone() for name, tensor in theirs.state_dict().items()}
     path = tmp_path / f"weights{suffix}"
     torch.save(state, path) if suffix == ".safetensors" else save_file(state, path)
-    assert "layer4.1.conv2.weight" in load_weights(InitialWeights.parse(str(path)))
+    assert "layer4.1.conv2.weight" in load_weights(InitialWeights.parse(str(path)))[0]
 
 
 def damaged(folder: Path) -> dict[str, tuple[bytes, str]]:

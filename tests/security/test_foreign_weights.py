@@ -170,7 +170,7 @@ def test_what_is_as_it_should_be_is_taken(tmp_path: Path) -> None:
     half = {name: tensor.to(torch.bfloat16) for name, tensor in plain().items()}
     torch.save({**half, "bn1.num_batches_tracked": torch.tensor(7)}, tmp_path / "d.pt")
     for name in ("a.safetensors", "b.pt", "c.pt", "d.pt"):
-        assert load_weights(InitialWeights.parse(str(tmp_path / name)))[FIRST].shape == (4, 3, 3, 3)
+        assert load_weights(InitialWeights.parse(str(tmp_path / name)))[0][FIRST].shape == (4, 3, 3, 3)
 
 
 # Before a trial starts

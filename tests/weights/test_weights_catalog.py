@@ -67,7 +67,7 @@ def test_a_name_is_fetched_once_verified_and_loaded(served: tuple[CatalogEntry, 
     assert pinned.address == NAME
     assert (weights_folder() / entry.file_name).read_bytes() == (folder / entry.file_name).read_bytes()
     (folder / entry.file_name).unlink()  # from here on what is there is enough
-    weights = load_weights(InitialWeights.parse(str(pinned)))
+    weights = load_weights(InitialWeights.parse(str(pinned)))[0]
     assert weights[STEM].shape == (64, 13, 7, 7)
     bands = tuple(band.model_copy(update={"scale": 1e-4}) for band in named_bands(["B04", "B03", "B02"]))
     assert fitted_to_bands(weights, pinned, EncoderInputs(bands=bands, full=65535))[STEM].shape == (64, 3, 7, 7)

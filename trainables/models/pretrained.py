@@ -39,13 +39,11 @@ OTHERS = {
 """Parameter names by which networks other than supported ResNets are recognised."""
 
 
-def load_weights(initial: InitialWeights) -> "dict[str, Tensor]":
-    """Return the encoder's weights under torchvision's names; BadInputError if the file changed since planning."""
-    return load_with_inputs(initial)[0]
+def load_weights(initial: InitialWeights) -> "tuple[dict[str, Tensor], EncoderInputs | None]":
+    """Return the encoder's weights under torchvision's names, and the pixels that it was trained on.
 
-
-def load_with_inputs(initial: InitialWeights) -> "tuple[dict[str, Tensor], EncoderInputs | None]":
-    """Return the encoder's weights, and the pixels that it was trained on, which only a trial's model.pt states."""
+    Only a trial's model.pt states these pixels. BadInputError if the file changed since planning.
+    """
     state, inputs = read_state(initial.content(), initial.address)
     return encoder_weights(state, initial.address), inputs
 

@@ -30,7 +30,7 @@ from trainables.metrics import names
 from trainables.models.band_weights import fitted_to_bands
 from trainables.models.batch_norm import calibrate
 from trainables.models.encoder import ChannelNormalisation, ColourStatistics
-from trainables.models.pretrained import load_with_inputs, start_from
+from trainables.models.pretrained import load_weights, start_from
 from trainables.models.random_features import FILTERS, RandomFeatures
 from trainables.models.simclr_model import ModelOutputs, SimCLR, parameter_groups
 from trainables.models.weights_file import INPUTS
@@ -152,7 +152,7 @@ class TrialTrainer:
             self.model.encoder.segments = segments(footprint(config, data.outputs, channels=data.channels))
         if config.initial_weights is not None:
             initial = InitialWeights.parse(config.initial_weights)
-            loaded, stated = load_with_inputs(initial)
+            loaded, stated = load_weights(initial)
             weights = fitted_to_bands(loaded, initial, data.inputs, stated)
             start_from(self.model.encoder, weights, initial.address)
         self.model.to(device, memory_format=self.layout)  # type: ignore[call-overload]
