@@ -24,7 +24,7 @@ from sweep.cluster.cluster_watch import ClusterGoneError, reason_gone, settle, w
 from sweep.cluster.failure_diagnosis import explain
 from sweep.cluster.ray_names import DRIVER_RESOURCE
 from sweep.cluster.ray_private import actor_of, error_file_of
-from sweep.cluster.room_watch import RoomWatch
+from sweep.cluster.resource_watch import ResourceWatch
 from sweep.cluster.session_folder import current_folder
 from sweep.cluster.stop_handler import interruptible
 from sweep.cluster.trial_actor import DRIVER_NODE, DURABLE, FAILURE, GROUP, NOTE, PLACES, RECORD, TrialDriver
@@ -103,7 +103,7 @@ def _interrupt_if_gone(dispatcher: Dispatcher, error: Exception) -> None:
 
 
 def _fit(dispatcher: Dispatcher, tick: Callable[[], None], waits: Callable[[str], None], log_dir: Path) -> None:
-    bridge = _TuneBridge(dispatcher, tick, RoomWatch(waits), log_dir)
+    bridge = _TuneBridge(dispatcher, tick, ResourceWatch(waits), log_dir)
     os.environ["TUNE_MAX_PENDING_TRIALS_PG"] = str(MOST_PENDING)  # the dispatcher hands out only as many as it wants
     # Tune pickles its own state, so nobody else may write it.
     with tempfile.TemporaryDirectory(prefix="tune-", dir=current_folder(), ignore_cleanup_errors=True) as folder:
@@ -143,8 +143,8 @@ class _Crash:
 class _TuneBridge:
     """Connection of a dispatcher with one run of Tune."""
 
-    def __init__(self, dispatcher: Dispatcher, tick: Callable[[], None], room: RoomWatch, log_dir: Path) -> None:
-        self.dispatcher, self._tick, self._room, self._log_dir = dispatcher, tick, room, log_dir
+    def __init__(self, dispatcher: Dispatcher, tick: Callable[[], None], waiting: ResourceWatch, log_dir: Path) -> None:
+        self.dispatcher, self._tick, self._waiting, self._log_dir = dispatcher, tick, waiting, log_dir
         self._has_drivers = DRIVER_RESOURCE in ray.cluster_resources()
         self.attempts: dict[str, TrialAttempt] = {}
         """Attempts by Tune's trial id."""
@@ -178,7 +178,7 @@ class _TuneBridge:
         self._tick()
         self._end_left()
         self._report_crashes()
-        self._room.look(self.dispatcher.running, settle)
+        self._waiting.look(self.dispatcher.running, settle)
         self.dispatcher.review()
         now = time.monotonic()
         if self._look_at <= now < self._look_until:  # processes of a dead driver die a little later

@@ -17,9 +17,9 @@ import pytest
 from fsspec.implementations.memory import MemoryFile
 from support.paths import ROOT
 
-from trainables.data import cache, cache_room
+from trainables.data import cache, cache_eviction
 from trainables.data.cache import local_copy
-from trainables.data.cache_room import hold
+from trainables.data.cache_eviction import hold
 from trainables.data.index_table import fingerprint as fingerprint_of
 from trainables.data.index_table import open_rows, write_rows
 from trainables.data.preparing.prepare import prepare
@@ -237,13 +237,13 @@ def test_a_disk_that_others_filled_makes_room_under_the_limit(tmp_path: Path, mo
 
 def test_a_store_that_was_removed_isnt_held(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     folder = local_copy(*uploaded(tmp_path, "a"), cache=tmp_path / "node")
-    lock = cache_room.fcntl.flock
+    lock = cache_eviction.fcntl.flock
 
     def removed_while_waiting(file: Any, operation: int) -> None:
         shutil.rmtree(folder)
         lock(file, operation)
 
-    monkeypatch.setattr(cache_room.fcntl, "flock", removed_while_waiting)
+    monkeypatch.setattr(cache_eviction.fcntl, "flock", removed_while_waiting)
     for _ in range(2):  # removed between opening and locking, and before
         with pytest.raises(BadInputError, match="removed to make room for another store"):
             hold(folder)
@@ -263,12 +263,12 @@ def test_a_store_that_was_removed_isnt_held(tmp_path: Path, monkeypatch: pytest.
 )
 def test_spellings_of_the_limit(text: str, expected: float, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("SWEEP_CACHE_LIMIT", text)
-    assert cache_room.size_limit(tmp_path, None) == expected
+    assert cache_eviction.size_limit(tmp_path, None) == expected
     monkeypatch.setenv("SWEEP_CACHE_LIMIT", "lots")
     with pytest.raises(
         BadInputError, match="SWEEP_CACHE_LIMIT 'lots': must be a number of bytes, or a size such as 200GB"
     ):
-        cache_room.size_limit(tmp_path, None)
+        cache_eviction.size_limit(tmp_path, None)
 
 
 def test_a_cache_that_cant_be_written_and_an_address_that_cant_be_reached(

@@ -11,7 +11,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from trainables.data.cache_room import (
+from trainables.data.cache_eviction import (
     USE_FILE,
     hidden_beside,
     hold,

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from trainables.data import chip
 from trainables.data.cache import local_copy
-from trainables.data.cache_room import hold
+from trainables.data.cache_eviction import hold
 from trainables.data.index_table import check_labels, known_labels, multi_hot, open_rows
 from trainables.data.remote_store import is_remote
 from trainables.data.store_addresses import store_address, store_folder

@@ -1,4 +1,4 @@
-"""Room in the node cache: locks on its stores, and removal of the least recently used."""
+"""Size of the node cache: locks on its stores, and eviction of the least recently used."""
 
 import fcntl
 import os

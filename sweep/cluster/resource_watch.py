@@ -32,7 +32,7 @@ class ClusterSnapshot:
     """Errors of the autoscaler: why its machines don't come."""
 
 
-class RoomWatch:
+class ResourceWatch:
     """Check, every few seconds while a trial isn't placed, whether trials wait for resources."""
 
     def __init__(self, say: Callable[[str], None]) -> None:

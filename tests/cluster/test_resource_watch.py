@@ -12,9 +12,9 @@ from support.ports import free_port
 from support.ray_head import head
 from support.sweep_shell import GRID, Shell, rest, until
 
-from sweep.cluster import room_watch
+from sweep.cluster import resource_watch
 from sweep.cluster.ray_private import ResourceClaim
-from sweep.cluster.room_watch import ClusterSnapshot, RoomWatch, waiting_text, wanted_resources
+from sweep.cluster.resource_watch import ClusterSnapshot, ResourceWatch, waiting_text, wanted_resources
 from sweep.planning.resources import TrialShape
 from sweep.records.lease import BEAT_SECONDS
 from sweep.scheduling.dispatcher import TrialAttempt
@@ -85,20 +85,20 @@ def test_it_is_said_after_ten_seconds_and_taken_back(monkeypatch: pytest.MonkeyP
     said: list[str] = []
     now = [100.0]
     there = [cluster(claim(OWN, 1, pending=True), claim(OTHER, 2))]
-    monkeypatch.setattr(room_watch, "look_at_cluster", lambda: there[0])
+    monkeypatch.setattr(resource_watch, "look_at_cluster", lambda: there[0])
     monkeypatch.setattr(time, "monotonic", lambda: now[0])
-    room = RoomWatch(said.append)
+    watch = ResourceWatch(said.append)
     waiting = attempt()
     for now[0] in (100.0, 104.0, 108.0):
-        room.look([waiting], lambda: None)
+        watch.look([waiting], lambda: None)
     assert said == []
     for now[0] in (111.0, 115.0):
-        room.look([waiting], lambda: None)
+        watch.look([waiting], lambda: None)
     assert len(said) == 1
     assert said[0].startswith("1 trial waits for 1 CPU")
     there[0] = cluster(claim(OWN, 1))
     now[0] = 120.0
-    room.look([attempt(placed=True)], lambda: None)
+    watch.look([attempt(placed=True)], lambda: None)
     assert said[1:] == [""]
 
 
