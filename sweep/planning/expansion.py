@@ -28,6 +28,8 @@ BASELINE_FIELDS = (
     *("knn_neighbours", "knn_also", "knn_temperature", "linear_regularisation", "linear_candidates"),
 )
 """Fields on which the evaluation of an untrained encoder depends."""
+OF_A_BASELINE = ("encoder", "epochs", "calibrate_batch_norm")
+"""Fields that a baseline sets itself."""
 
 
 @dataclass(frozen=True)
@@ -150,11 +152,16 @@ def with_baselines(trials: Sequence[PlannedTrial], space: SearchSpace) -> list[P
     return list({trial.trial_id: trial for trial in reversed([*found, *trials])}.values())[::-1]
 
 
+def baseline_fields(baseline: Baseline) -> tuple[str, ...]:
+    """Return the fields on which the result of a baseline depends."""
+    unused = ENCODER_FIELDS if baseline in UNTRAINABLE else ()
+    return (*(name for name in BASELINE_FIELDS if name not in unused), *OF_A_BASELINE)
+
+
 def _baseline_config(config: TrialConfig, baseline: Baseline) -> TrialConfig:
-    kept = {name: getattr(config, name) for name in BASELINE_FIELDS}
-    if baseline in UNTRAINABLE:
-        kept = {name: kept[name] for name in kept if name not in ENCODER_FIELDS} | {"encoder": baseline}
-    return TrialConfig.parse({**kept, "epochs": 0, "calibrate_batch_norm": baseline == "calibrated"})
+    kept = {name: getattr(config, name) for name in baseline_fields(baseline)}
+    own = {"encoder": baseline} if baseline in UNTRAINABLE else {}
+    return TrialConfig.parse({**kept, **own, "epochs": 0, "calibrate_batch_norm": baseline == "calibrated"})
 
 
 def check_trials(trials: Sequence[PlannedTrial], workers: int) -> None:

@@ -7,7 +7,7 @@ Every write can be repeated: runs are found by their tags, and existing values a
 import math
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from sweep.tracking.epoch_metrics import METRICS_A_BATCH, EpochMetrics
@@ -16,6 +16,7 @@ from sweep.tracking.run_tags import (
     COMMAND,
     FAILURE_KIND,
     FAILURE_MESSAGE,
+    NOTE,
     PARENT,
     PROJECTED,
     RUN_STATUS,
@@ -31,7 +32,7 @@ from sweep.tracking.run_tags import (
     user,
     word,
 )
-from sweep.tracking.shared_view import VIEW_TAG, shared_view
+from sweep.tracking.shared_view import LATEST, SharedView, view_key, view_page, view_tag
 from sweep.tracking.store import TrackingStore
 from sweep.tracking.trial_facts import TrialFacts
 from trainables.printing.printable_text import markdown_text, printable, printable_lines
@@ -53,6 +54,7 @@ class MlflowRuns:
         self._parent: str | None = None
         self._status: str | None = None
         """Status of the sweep that this process has written; an existing run keeps its own until then."""
+        self._end_ms: int | None = None
         self._children: dict[str, str] = {}
         self.epochs = EpochMetrics(client, self.child)
 
@@ -76,19 +78,33 @@ class MlflowRuns:
     def _described_parent(self) -> str:
         if self._parent is None:
             run = self._find({SWEEP: self.sweep.name})
-            run_id = self._create(self.sweep.name, self._sweep_tags(), time.time()) if run is None else run.info.run_id
+            started = self.sweep.time_ms / 1000
+            run_id = self._create(self.sweep.name, self._sweep_tags(), started) if run is None else run.info.run_id
             self._set_tags(run_id, self._sweep_tags())
             self._log_params(run_id, run, {"space": self.sweep.space, **prefixed("versions", self.sweep.versions)})
             self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
-            self.show_view(self.sweep.columns)
+            self._show_view(run_id, self.sweep.columns)
             if self._status is not None:
                 self._show_status(run_id, self._status)
             self._parent = run_id
         return self._parent
 
-    def show_view(self, metrics: Iterable[str]) -> None:
-        """Set the experiment's shared view to these metrics and the settings that this sweep varies."""
-        self.client.set_experiment_tag(self.experiment(), VIEW_TAG, shared_view(self.sweep, metrics))
+    def show_view(self, columns: Sequence[str]) -> None:
+        """Set the shared view of the sweep's trials, with these metrics beside the objective; it is the latest too."""
+        self._show_view(self.parent(), columns)
+
+    def _show_view(self, parent: str, columns: Sequence[str]) -> None:
+        view = SharedView.of(self.sweep, parent, columns).text
+        for key in (view_key(self.sweep.name), LATEST):
+            self.client.set_experiment_tag(self.experiment(), view_tag(key), view)
+
+    def show_conclusions(self, paragraphs: Sequence[str]) -> None:
+        """Write the sweep's conclusions, in Markdown, into its run's description."""
+        self._set_tags(self.parent(), {NOTE: self._note(paragraphs)})
+
+    def _note(self, paragraphs: Sequence[str] = ()) -> str:
+        trials = f"[The trials of this sweep]({view_page(self.experiment(), view_key(self.sweep.name))})"
+        return "\n\n".join([markdown_text(self.sweep.description), trials, *paragraphs])
 
     def show_best(self, metrics: "Mapping[str, float]", setting: str, epoch: int, time_ms: int) -> None:
         """Write the metrics of the best setting to the sweep's run: means over its seeds, at their last epoch.
@@ -103,13 +119,13 @@ class MlflowRuns:
             self.client.log_batch(run_id, metrics=points[start : start + METRICS_A_BATCH])
         self._set_tags(run_id, {BEST_SETTING: setting})
 
-    def end(self, status: str) -> None:
-        """Write the sweep's final status."""
-        self._stands(status)
+    def end(self, status: str, end_ms: int | None = None) -> None:
+        """Write the sweep's final status, and its end; None: now."""
+        self._stands(status, end_ms)
 
-    def _stands(self, status: str) -> None:
+    def _stands(self, status: str, end_ms: int | None = None) -> None:
         with self._lock:
-            self._status = status
+            self._status, self._end_ms = status, end_ms
             if self._parent is None:
                 self.parent()
             else:
@@ -120,7 +136,7 @@ class MlflowRuns:
         if status == "running":
             self.client.update_run(run_id, status="RUNNING")
         else:
-            self.client.set_terminated(run_id, status=RUN_STATUS[status])
+            self.client.set_terminated(run_id, status=RUN_STATUS[status], end_time=self._end_ms)
 
     def is_shown(self) -> bool:
         """Return whether the sweep has a run."""
@@ -134,7 +150,7 @@ class MlflowRuns:
             SPACE: sweep.space,
             SMOKE: word(sweep.smoke),
             SELECTED_ON: sweep.selected_on,
-            "mlflow.note.content": markdown_text(sweep.description),
+            NOTE: self._note(),
         }
 
     def _source_tags(self) -> dict[str, str]:

@@ -24,4 +24,27 @@ def remove_runs(tracking_uri: str | None, storage: str, name: str, experiment_na
         client.delete_run(parent.info.run_id)
         removed.append(parent.info.run_id)
     store.remove_artifacts(removed)
+    _remove_view(client, experiment, name)
     return len(removed)
+
+
+def _remove_view(client: Any, experiment: Any, name: str) -> None:
+    """Delete the view of a removed sweep; if it was the latest, that of the last sweep left takes its place."""
+    from sweep.tracking.run_tags import SWEEP
+    from sweep.tracking.shared_view import LATEST, view_key, view_tag
+
+    own, latest = view_tag(view_key(name)), view_tag(LATEST)
+    removed = experiment.tags.get(own)
+    if removed is None:
+        return
+    client.delete_experiment_tag(experiment.experiment_id, own)
+    if experiment.tags.get(latest) != removed:
+        return
+    left = client.search_runs(
+        [experiment.experiment_id], f"tags.`{SWEEP}` != ''", order_by=["start_time DESC"], max_results=1
+    )
+    before = experiment.tags.get(view_tag(view_key(left[0].data.tags[SWEEP]))) if left else None
+    if before is None:
+        client.delete_experiment_tag(experiment.experiment_id, latest)
+    else:
+        client.set_experiment_tag(experiment.experiment_id, latest, before)

@@ -35,19 +35,27 @@ def replay(record: "SweepRecord", storage: "SweepStorage", tracker: "SweepTracke
     """
     tracker.start_sweep(record)
     stopped = storage.stopped(record.name)
-    waiting, states = [], set()
+    waiting, states, ends = [], set(), list[int]()
     for entry in record.trials:
         files = storage.trial_of(entry)
         state = _state(files, stopped=entry.trial_id in stopped)
         states.add(state)
         if state in ("finished", "failed") or files.epochs():
             tracker.write_trial(entry, storage, state)
+            ends.append(_end_ms(files))
         else:
             waiting.append(entry.name)
     under_way = "interrupted" in states or record.pending
     tracker.show_comparison(storage)
-    tracker.finish_sweep("interrupted" if under_way else "failed" if "failed" in states else "finished")
+    status = "interrupted" if under_way else "failed" if "failed" in states else "finished"
+    tracker.finish_sweep(status, end_ms=max(ends, default=None))
     return waiting
+
+
+def _end_ms(files: "TrialFiles") -> int:
+    """Return the time of a trial's end, or of its last epoch so far."""
+    end = files.final() or files.failure() or files.epochs()[-1]
+    return end.time_ms
 
 
 def _state(files: "TrialFiles", *, stopped: bool) -> str:

@@ -17,7 +17,7 @@ from typing import IO, Any
 from sweep.records.paths import DEFAULT_STORAGE
 from sweep.tracking import pages
 from sweep.tracking.pages import HOST
-from sweep.tracking.shared_view import VIEW
+from sweep.tracking.shared_view import LATEST, view_page, view_tag
 from sweep.tracking.store import ENVIRONMENT, EXPERIMENT, TrackingStore
 from trainables.errors import BadInputError
 from trainables.printing.redaction import redact
@@ -82,14 +82,15 @@ class TrackingServer:
             time.sleep(0.2)
 
     def page(self) -> str:
-        """Return the address of the page of the store's sweeps, or of the front page if there are none yet."""
+        """Return the address of the latest sweep's trials, or of the front page if there are none yet."""
         query = f"api/2.0/mlflow/experiments/get-by-name?experiment_name={self.store.experiment}"
         try:
             with self._open(query, timeout=30.0) as answer:
-                number = json.load(answer)["experiment"]["experiment_id"]
+                experiment = json.load(answer)["experiment"]
+            number, tags = experiment["experiment_id"], {tag["key"] for tag in experiment.get("tags", ())}
         except (OSError, ValueError, KeyError):
             return self.url
-        return f"{self.url}/#/experiments/{number}/runs?viewStateShareKey={VIEW}&workflowType=machine_learning"
+        return f"{self.url}/{view_page(number, LATEST if view_tag(LATEST) in tags else '')}"
 
     def wait(self) -> int:
         """Wait until the server ends by itself; return its exit status."""

@@ -98,15 +98,15 @@ class SweepTracker:
         # A separate subject: the comparison doesn't make up for missing pictures.
         self._artist.submit(QueuedWrite(f"the data of {self._runs.sweep.name}", "pictures", draw, covers=True))
 
-    def finish_sweep(self, status: str = "finished") -> None:
-        """Write the sweep's final status: finished, failed or interrupted.
+    def finish_sweep(self, status: str = "finished", *, end_ms: int | None = None) -> None:
+        """Write the sweep's final status: finished, failed or interrupted, and its end; None: now.
 
         Started trials that haven't ended get the status interrupted.
         """
         _known(status)
         for trial_id in self._trials.keys() - self._ended:
             self._write(self._trials[trial_id], "interrupted")
-        self._submit(self._runs.sweep.name, "end", lambda _: self._runs.end(status), covers=True)
+        self._submit(self._runs.sweep.name, "end", lambda _: self._runs.end(status, end_ms), covers=True)
 
     def show_comparison(self, storage: "SweepStorage") -> None:
         """Write the comparison of the sweep's trials to its run, from the trials' files."""

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
+from sweep.planning.expansion import baseline_fields
+from trainables.data.bands import band_words
 from trainables.data.store_info import StoreInfo, readable_info
 
 if TYPE_CHECKING:
@@ -19,6 +21,7 @@ class TrialFacts:
     trial_id: str
     name: str
     config: Mapping[str, Any]
+    """Its fields; of a baseline those on which it depends, since the others are defaults without an effect."""
     data: Mapping[str, StoreInfo]
     """Image stores by use: training, and evaluation if that is another store."""
     files: "TrialFiles"
@@ -28,4 +31,11 @@ class TrialFacts:
         """Return the facts of a sweep's trial; data sets that this machine lacks are left out."""
         names = {"training": entry.config["dataset"], "evaluation": entry.config.get("evaluation_dataset")}
         stores = {context: info for context, name in names.items() if name and (info := readable_info(name))}
-        return cls(entry.trial_id, entry.name, entry.config, stores, storage.trial_of(entry))
+        return cls(entry.trial_id, entry.name, _effective(entry), stores, storage.trial_of(entry))
+
+
+def _effective(entry: "TrialEntry") -> Mapping[str, Any]:
+    """Return the fields on which the trial's result depends, a choice of bands by its short name."""
+    kept = entry.config if entry.baseline is None else baseline_fields(entry.baseline)
+    config = {name: value for name, value in entry.config.items() if name in kept}
+    return {**config, "bands": band_words(config["bands"])} if "bands" in config else config

@@ -3,6 +3,7 @@
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -63,12 +64,24 @@ def storage(tmp_path: Path, mlflow_database: Path, monkeypatch: pytest.MonkeyPat
     return storage
 
 
-def runs(storage: SweepStorage) -> list[str]:
+def experiment_of(storage: SweepStorage) -> tuple[Any, Any]:
     from mlflow import MlflowClient
 
     client = MlflowClient(f"sqlite:///{storage.storage.root}/mlflow.db")
     experiment = client.get_experiment_by_name("sweep")
     assert experiment is not None
+    return client, experiment
+
+
+def views(storage: SweepStorage) -> dict[str, str]:
+    """Return the shared views of MLflow's pages by their keys."""
+    tags = experiment_of(storage)[1].tags
+    start = "mlflow.sharedViewState."
+    return {name.removeprefix(start): text for name, text in tags.items() if name.startswith(start)}
+
+
+def runs(storage: SweepStorage) -> list[str]:
+    client, experiment = experiment_of(storage)
     return sorted(run.info.run_name for run in client.search_runs([experiment.experiment_id]))
 
 
@@ -91,6 +104,16 @@ def test_a_sweep_goes_with_its_runs_and_what_others_use_stays(
     assert runs(storage) == ["digits-b256-t0.2-e1-s0", "digits-b256-t0.5-e1-s0", "new"]
     (table,) = compare(SweepStorage(archive).record("old"), lambda e: result_of(SweepStorage(archive).trial_of(e)))
     assert [trial.result.status for row in table.settings for trial in row.trials] == ["finished", "finished"]
+
+
+def test_the_latest_view_is_of_the_last_sweep_left(storage: SweepStorage) -> None:
+    before = views(storage)
+    assert before.keys() == {"sweep", "sweep.old", "sweep.new"}
+    assert before["sweep"] == before["sweep.new"]
+    main("new", storage=str(storage.storage.root), yes=True)
+    assert views(storage) == {"sweep": before["sweep.old"], "sweep.old": before["sweep.old"]}
+    main("old", storage=str(storage.storage.root), yes=True)
+    assert views(storage) == {}
 
 
 def test_checkpoints_alone_may_go(storage: SweepStorage) -> None:

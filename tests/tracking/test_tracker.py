@@ -37,13 +37,15 @@ def test_a_sweep_and_its_trial_are_shown(storage: Path, digits: StoreInfo) -> No
         "sweep.name": "quick",
         "sweep.space": "quickstart",
         "sweep.smoke": "true",
-        "mlflow.note.content": "what is best?",
         "mlflow.source.name": "sweep.run",
         "sweep.command": "python -m sweep.run --space quickstart",
         "mlflow.source.git.commit": "c" * 40,
     }
     assert expected.items() <= parent.data.tags.items()
     assert "mlflow.user" in parent.data.tags
+    assert parent.data.tags["mlflow.note.content"].startswith(
+        "what is best?\n\n[The trials of this sweep](#/experiments/"
+    )
     assert artifacts(storage, parent) == {"plan.json"}
     expected = {
         "mlflow.parentRunId": parent.info.run_id,
@@ -54,7 +56,7 @@ def test_a_sweep_and_its_trial_are_shown(storage: Path, digits: StoreInfo) -> No
         "sweep.checkpoint": f"{storage}/trials/t1/checkpoints/000003.pt",
     }
     assert expected.items() <= child.data.tags.items()
-    assert child.data.params == flattened(trial.config)
+    assert child.data.params == flattened({**trial.config, "bands": "all"})
     assert artifacts(storage, child) == {*FIGURES, "figures", "model.pt"}
     assert child.info.end_time == 1_700_000_009_000
     inputs = {entry.tags[0].value: entry.dataset for entry in child.inputs.dataset_inputs}

@@ -1,7 +1,10 @@
 """What a person sees first on MLflow's pages: numbers at the sweep itself, sorted by its objective."""
 
+import base64
 import json
 import shutil
+import zlib
+from collections.abc import Mapping
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
@@ -12,9 +15,9 @@ from sweep.planning.launch import LaunchOptions
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
-from sweep.tracking.mlflow_runs import MlflowRuns
 from sweep.tracking.replay import replay
 from sweep.tracking.run_tags import flattened, program
+from sweep.tracking.shared_view import SharedView
 from sweep.tracking.store import TrackingStore
 from sweep.tracking.tracker import SweepTracker
 from trainables.data.store import ImageStore
@@ -43,7 +46,7 @@ def shown(
     return client, experiment.experiment_id, record
 
 
-def test_the_sweeps_run_has_the_best_settings_numbers_and_the_view_sorts_by_them(
+def test_the_sweeps_run_has_the_best_settings_numbers(
     shown: tuple[Any, str, SweepRecord],
 ) -> None:
     client, experiment, record = shown
@@ -56,12 +59,69 @@ def test_the_sweeps_run_has_the_best_settings_numbers_and_the_view_sorts_by_them
         assert parent.data.metrics[name] == pytest.approx(mean)
         assert len(client.get_metric_history(parent.info.run_id, name)) == 1, "twice is once"
     assert parent.data.tags["sweep.best_setting"].startswith("temperature 0.")
-    view = json.loads(client.get_experiment(experiment).tags["mlflow.sharedViewState.sweep"])
-    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/knn_top1`", False)
-    assert "metrics.`test/linear_sensitivity`" in view["selectedColumns"]
-    assert "params.`temperature`" in view["selectedColumns"]
     for run in runs:
         assert "None" not in run.data.params.values()
+
+
+def view_of(tags: Mapping[str, str], key: str = "sweep") -> dict[str, Any]:
+    """Return a shared view as MLflow's pages read it."""
+    packed = tags[f"mlflow.sharedViewState.{key}"].removeprefix("deflate;")
+    view: dict[str, Any] = json.loads(zlib.decompress(base64.b64decode(packed)))
+    return view
+
+
+def test_the_view_shows_the_trials_of_one_sweep_with_its_columns_and_charts(
+    shown: tuple[Any, str, SweepRecord],
+) -> None:
+    client, experiment, record = shown
+    tags = client.get_experiment(experiment).tags
+    view = view_of(tags)
+    assert view == view_of(tags, f"sweep.{record.name}")
+    trials = client.search_runs([experiment], view["searchFilter"])
+    children = [run for run in client.search_runs([experiment]) if "mlflow.parentRunId" in run.data.tags]
+    assert {run.info.run_id for run in trials} == {run.info.run_id for run in children}
+    assert (view["orderByKey"], view["orderByAsc"]) == ("metrics.`val/knn_top1`", False)
+    shown_columns = view["selectedColumns"]
+    assert shown_columns[:3] == ["tags.`sweep.setting`", "tags.`sweep.best`", "metrics.`val/knn_top1`"]
+    assert {"metrics.`test/linear_sensitivity`", "params.`temperature`"} <= set(shown_columns)
+    assert view["columnOrder"][2:] == shown_columns
+    charts = {(chart["type"], chart["displayName"]): chart for chart in view["compareRunCharts"]}
+    assert charts["PARALLEL", "settings"]["selectedMetrics"] == ["val/knn_top1"]
+    assert "seed" not in charts["PARALLEL", "settings"]["selectedParams"]
+    assert {("BAR", "test/linear_specificity"), ("LINE", "train/contrastive_loss")} <= charts.keys()
+    sections = {section["uuid"] for section in view["compareRunSections"]}
+    assert {chart["metricSectionId"] for chart in charts.values()} == sections
+
+
+def test_the_sweeps_run_has_the_conclusions_its_trials_and_the_records_times(
+    shown: tuple[Any, str, SweepRecord], swept: tuple[SweepRecord, SweepStorage]
+) -> None:
+    client, experiment, record = shown
+    (parent,) = (run for run in client.search_runs([experiment]) if "mlflow.parentRunId" not in run.data.tags)
+    note = parent.data.tags["mlflow.note.content"]
+    address = f"#/experiments/{experiment}/runs?viewStateShareKey=sweep.{record.name}&workflowType=machine_learning"
+    assert f"[The trials of this sweep]({address})" in note
+    assert "**digits**: Best on validation: temperature 0" in note
+    files = [swept[1].trial_of(entry) for entry in record.trials]
+    ends = [end.time_ms for one in files if (end := one.final() or one.failure()) is not None]
+    assert (parent.info.start_time, parent.info.end_time) == (record.time_ms, max(ends))
+
+
+def test_seeds_of_a_setting_have_one_colour_and_baselines_only_what_they_depend_on(
+    shown: tuple[Any, str, SweepRecord],
+) -> None:
+    client, experiment, _ = shown
+    runs = [run for run in client.search_runs([experiment]) if "sweep.setting" in run.data.tags]
+    colours: dict[str, set[str]] = {}
+    for run in runs:
+        colours.setdefault(run.data.tags["sweep.setting"], set()).add(run.data.tags["mlflow.runColor"])
+        is_baseline = run.data.tags["sweep.best"] == "baseline"
+        assert ("temperature" in run.data.params) is not is_baseline
+        assert run.data.params["bands"] == "all"
+        assert run.data.params["epochs"] == "0" or not is_baseline
+    settings = [name for name in colours if name.startswith("temperature")]
+    assert all(len(own) == 1 for own in colours.values())
+    assert len({min(colours[name]) for name in settings}) == len(settings) > 1
 
 
 def test_pictures_of_the_data_are_at_the_sweeps_run(
@@ -90,13 +150,8 @@ def test_the_view_takes_trials_of_which_some_lack_a_later_versions_field() -> No
     sweep = SimpleNamespace(
         trials=[SimpleNamespace(config=config, baseline=None) for config in configs], objective="loss", direction="min"
     )
-    tags: dict[str, str] = {}
-    client = SimpleNamespace(set_experiment_tag=lambda experiment, name, text: tags.update({name: text}))
-    store: Any = SimpleNamespace(experiment_id=lambda client: "1")
-    MlflowRuns(store, client, cast("SweepRecord", sweep)).show_view([])
-    columns = json.loads(tags["mlflow.sharedViewState.sweep"])["selectedColumns"]
-    assert {"params.`epochs`", "params.`later`"} <= set(columns)
-    assert "params.`same`" not in columns
+    view = SharedView.of(cast("SweepRecord", sweep), "parent", [])
+    assert (view.settings, view.metrics, view.ascending) == (("epochs", "later"), ("loss",), True)
 
 
 def test_params_without_a_value_are_left_out_and_sources_are_short() -> None:
