@@ -5,7 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sweep.maps.other_products import OtherFile, first_band, other_file
-from sweep.maps.scene_files import RESOLUTION, is_band_scene, scene_files, scene_of, scenes_in
+from sweep.maps.scene_files import RESOLUTION, beginning_of, is_band_scene, scene_files, scene_of, scenes_in
 from trainables.data.bands import SPECTRAL
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.errors import BadInputError
@@ -65,7 +65,7 @@ def refuse_other_products(files: Sequence[Path]) -> None:
     read = {scene_of(path.name) for path in files if (one := other_file(path.name)) is not None and one.band}
     for path in sorted(files):
         match = OTHER_PRODUCT.match(path.name)
-        if match is None or any(path.name.startswith(scene) for scene in read):
+        if match is None or beginning_of(path.name, read):
             continue
         if other_file(path.name) is not None:
             raise BadInputError(f"{path}: is the mask of a scene whose bands aren't here; fetch them, or remove it")

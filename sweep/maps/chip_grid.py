@@ -1,9 +1,6 @@
 """Chip grid of a scene: positions of its chips, acquisition date, and each chip's cover (cloud, shadow, snow)."""
 
-import datetime
-import re
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -11,32 +8,22 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from sweep.maps.band_files import band_files, has_metadata, other_scene, product_of
+from sweep.maps.band_files import other_scene
 from sweep.maps.channel_names import opaque_channels, own_names
 from sweep.maps.ground_resolution import ground
 from sweep.maps.open_scene import open_scene
-from sweep.maps.other_products import OtherProduct, hls_date
+from sweep.maps.other_products import OtherProduct
 from sweep.maps.raster_file import explained_raster, open_raster
 from sweep.maps.scene import Scene
 from sweep.maps.scene_classes import COVER_CLASSES, cover_file
-from sweep.maps.scene_files import is_band_scene, scene_files, scene_of
+from sweep.maps.scene_files import is_band_scene, scene_files
+from sweep.maps.scene_names import date_of, dates_in, lacks_offset, name_of, tile_of
 from trainables.data.chip import COVERS, Chip
 from trainables.data.preparing.linear_scale import FLOATS
 from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import digest_of
 from trainables.errors import BadInputError
 
-DATE = re.compile(
-    r"(?<!\d)((?:19|20)\d\d)-?(0[1-9]|1[0-2])-?(0[1-9]|[12]\d|3[01])(?:T?[0-2]\d[0-5]\d[0-5]\d)?(?!\d)", re.ASCII
-)
-"""Date as 20230613 or 2023-06-13, which a time may follow; other forms aren't read, since they may be a position."""
-SENSED = re.compile(r"^S2[A-D]_OPER_.*_V((?:19|20)\d\d)(\d\d)(\d\d)T")
-"""Acquisition date in product names until 2016, which begin with the date of processing."""
-TILE = re.compile(r"(?:^|[_.])(T\d\d[A-Z]{3})(?=_|\.|$)")
-COG_TILE = re.compile(r"^S2[A-D]_(\d\d[A-Z]{3})_\d{8}_\d+_L\w\w$")
-"""Folder of bands in sentinel-cogs of the Registry of Open Data on AWS (Element 84): S2B_52SFA_20220126_0_L2A."""
-OFFSETS_SINCE = "2022-01-25"
-"""Date of the first Sentinel-2 images with an offset (baseline 04.00)."""
 WGS_84 = "EPSG:4326"
 AS_THEY_ARE = (1.0, 0.0)
 """Scale and offset of values that need none."""
@@ -114,16 +101,13 @@ class SceneGrid:
             if classified is not None:
                 by_class = classified.pop("nodata")
                 nodata = nodata if other or scene.dtype == FLOATS else by_class
-            name = path.stem if path.is_file() or path.suffix.upper() == ".SAFE" else path.name
-            name = other.scene if other else name
-            date = other.date if other else _date(path, name, scene)
             stated = {band.stated for band in scene.channels} if other is None else {other.product.scale}
             return cls(
                 path=path,
-                name=name,
+                name=name_of(path),
                 product=other.product if other else None,
-                date=date,
-                tile=other.tile if other else _tile(path, name),
+                date=_date(path, scene),
+                tile=tile_of(path),
                 crs=_written_crs(scene.crs),
                 transform=scene.transform,
                 channels=channels,
@@ -138,7 +122,7 @@ class SceneGrid:
                 names=bands or own or tuple(f"channel_{number}" for number in range(1, channels + 1)),
                 coarse=tuple(name for name, band in zip(scene.names, scene.channels, strict=False) if band.repeat > 1),
                 offsets=tuple(sorted({band.offset for band in scene.channels})),
-                offset_unknown=not other and (not date or date >= OFFSETS_SINCE) and _lacks_metadata(path),
+                offset_unknown=lacks_offset(path),
                 rows=rows,
                 columns=columns,
                 covers=classified,
@@ -262,43 +246,10 @@ def _written_crs(crs: Any) -> str:
     return "" if crs is None else str(crs.to_string())
 
 
-def _lacks_metadata(path: Path) -> bool:
-    """Whether a scene is Sentinel-2's bands without the metadata that would state an offset."""
-    return is_band_scene(path) and not has_metadata(path)
-
-
-def _tile(path: Path, name: str) -> str:
-    """Return the tile in the name of a scene or of its bands; the scene's name without one."""
-    if cog := COG_TILE.match(name.upper()):
-        return f"T{cog[1]}"
-    found = next(filter(None, (TILE.search(one.upper()) for one in (name, _bands_name(path)))), None)
-    return found[1] if found else name
-
-
-def _date(path: Path, name: str, scene: Scene) -> str:
-    """Return the date in the name of a scene or of its bands, otherwise in its TIFFTAG_DATETIME; empty without any."""
-    found = SENSED.search(product_of(path).name)
-    dates = ["-".join(found.groups())] if found else dates_in(name) or dates_in(_bands_name(path)) or [hls_date(name)]
-    if not any(dates) and path.is_file():
-        tag = str(scene.channels[0].dataset.tags().get("TIFFTAG_DATETIME", ""))
-        dates = dates_in(tag[:10].replace(":", "-"))
-    return dates[0] if dates else ""
-
-
-def _bands_name(path: Path) -> str:
-    """Return the scene that the names of its bands tell; empty for a raster file, and if they tell none."""
-    if not is_band_scene(path):
-        return ""
-    return next((scene_of(file.name) for _, _, file in band_files(path)), "")
-
-
-def dates_in(name: str) -> list[str]:
-    """Return the dates in a name in their order, as YYYY-MM-DD; days that no month has are none."""
-    found = []
-    for match in DATE.finditer(name):
-        with suppress(ValueError):
-            found.append(datetime.date(*map(int, match.groups())).isoformat())
-    return found
+def _date(path: Path, scene: Scene) -> str:
+    """Return the date in the names of a scene, otherwise in its TIFFTAG_DATETIME; empty without either."""
+    tag = str(scene.channels[0].dataset.tags().get("TIFFTAG_DATETIME", "")) if path.is_file() else ""
+    return date_of(path) or next(iter(dates_in(tag[:10].replace(":", "-"))), "")
 
 
 def _state(path: Path) -> str:

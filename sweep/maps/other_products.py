@@ -82,7 +82,7 @@ class OtherFile:
     """Name of the band; empty for the mask."""
 
 
-@lru_cache(maxsize=2**12)
+@lru_cache(maxsize=2**14)
 def other_file(name: str) -> OtherFile | None:
     """Return what the name of a file tells; None if it is none of these products' bands or masks."""
     for product in PRODUCTS:

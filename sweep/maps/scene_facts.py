@@ -8,8 +8,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sweep.maps.chip_grid import AS_THEY_ARE, SceneGrid, dates_in
+from sweep.maps.chip_grid import AS_THEY_ARE, SceneGrid
 from sweep.maps.scene_files import is_band_scene
+from sweep.maps.scene_names import dates_in
 from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.data.preparing.linear_scale import FLOATS
@@ -160,11 +161,10 @@ def measured_bands(bands: Sequence[str], grids: Sequence[SceneGrid]) -> tuple[Sp
 
 
 def _located(band: SpectralBand, grids: Sequence[SceneGrid]) -> SpectralBand:
-    """Return a band of Landsat or HLS with its wavelength, if it is the same in all scenes that have one."""
-    known = {
-        grid.product.wavelengths[band.name] for grid in grids if grid.product and band.name in grid.product.wavelengths
-    }
-    return band.model_copy(update={"wavelength": known.pop()}) if len(known) == 1 else band
+    """Return a band of Landsat or HLS with its central wavelength, of several instruments the mean of theirs."""
+    products = [grid.product for grid in grids if grid.product is not None]
+    own = {one.wavelengths[band.name] for one in products if band.name in one.wavelengths}
+    return band.model_copy(update={"wavelength": round(sum(own) / len(own), 1)}) if own else band
 
 
 def _resolved(band: SpectralBand, grids: Sequence[SceneGrid]) -> SpectralBand:

@@ -3,9 +3,9 @@
 A scene among them is given by a path that doesn't exist: the folder, and the beginning of its files' names.
 """
 
-import os
 import re
-from collections.abc import Iterator
+from collections.abc import Container, Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 
 from sweep.maps.other_products import other_file
@@ -27,9 +27,15 @@ def scene_of(name: str) -> str:
     return match["scene"] if match else ""
 
 
+def beginning_of(name: str, scenes: Container[str]) -> str:
+    """Return the scene among `scenes` with which a file's name begins; empty if it begins with none."""
+    ends = (match.start() for match in re.finditer(r"[._]", name))
+    return next((name[:end] for end in ends if name[:end] in scenes), "")
+
+
 def scenes_in(folder: Path) -> set[str]:
     """Return the scenes that the names of a folder's own band files tell."""
-    return {scene_of(path.name) for path in folder.iterdir() if is_visible(path)} - {""}
+    return set(_by_scene(folder))
 
 
 def is_visible(path: Path) -> bool:
@@ -39,13 +45,13 @@ def is_visible(path: Path) -> bool:
 
 def is_band_scene(scene: Path) -> bool:
     """Return whether a scene is a folder, or one of those whose bands share a folder; False: a file, or nothing."""
-    return scene.is_dir() or (not scene.is_file() and next(_of_one(scene), None) is not None)
+    return scene.is_dir() or (scene.name in _by_scene(scene.parent) and not scene.is_file())
 
 
 def scene_files(scene: Path) -> list[Path]:
     """Return the visible files of a scene, sorted: those in its folder and below, or those that begin with its name."""
     if not scene.is_dir():
-        return sorted(_of_one(scene))
+        return [scene.parent / name for name in _by_scene(scene.parent).get(scene.name, ())]
     found = (path for path in scene.rglob("*") if path.is_file())
     return sorted(path for path in found if all(map(is_visible, _below(path, scene))))
 
@@ -54,12 +60,21 @@ def _below(path: Path, folder: Path) -> Iterator[Path]:
     return (Path(part) for part in path.relative_to(folder).parts)
 
 
-def _of_one(scene: Path) -> Iterator[Path]:
-    """Yield the files in a scene's folder that begin with its name, and are a band or mask of it or lie beside one."""
+def _by_scene(folder: Path) -> Mapping[str, Sequence[str]]:
+    """Return the names of a folder's files by the scene with which they begin, sorted; none for what is no folder."""
     try:
-        names = os.listdir(scene.parent)  # noqa: PTH208  # names alone, of folders with thousands of files
+        return _grouped(folder, folder.stat().st_mtime_ns)
     except OSError:
-        return
-    own = [name for name in names if name.startswith((f"{scene.name}.", f"{scene.name}_"))]
-    if any(scene_of(name) == scene.name for name in own):
-        yield from (scene.parent / name for name in own)
+        return {}
+
+
+@lru_cache(maxsize=8)
+def _grouped(folder: Path, _changed: int) -> Mapping[str, Sequence[str]]:
+    """Return the names of `_by_scene`; listed once as long as the folder is unchanged, as it may have thousands."""
+    names = sorted(path.name for path in folder.iterdir() if is_visible(path))
+    scenes = {scene_of(name) for name in names} - {""}
+    found: dict[str, list[str]] = {scene: [] for scene in scenes}
+    for name in names:
+        if own := beginning_of(name, scenes):
+            found[own].append(name)
+    return found

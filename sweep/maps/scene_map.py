@@ -23,6 +23,7 @@ from sweep.console.output_files import check_outputs
 from sweep.deployment.exported_model import BATCH, DeployedModel
 from sweep.maps.cover_mask import enter_cover_mask
 from sweep.maps.geotiff import MapWriter, map_writer, read_small, write_cog
+from sweep.maps.map_checks import check_values
 from sweep.maps.map_layer import MapSummary
 from sweep.maps.map_plan import MapOptions, MapSettings, plan_map, recipe_of
 from sweep.maps.open_scene import open_scene
@@ -60,6 +61,7 @@ def write_map(
     opened = DeployedModel.open(model)
     recipe = recipe_of(opened, chosen)
     _check_output(output, source, overwrite=overwrite)
+    check_values(source, recipe, chosen)
     channels = int(opened.facts["channels"])
     bands = recipe.channel_bands(channels)
     with (

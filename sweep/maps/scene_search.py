@@ -6,7 +6,7 @@ from pathlib import Path
 from sweep.maps.band_files import IMAGES, band_files, granules, refuse_other_products, sentinel_band
 from sweep.maps.raster_file import DRIVERS
 from sweep.maps.scene_facts import unread_files
-from sweep.maps.scene_files import RESOLUTION, is_band_scene, is_visible, scene_of, scenes_in
+from sweep.maps.scene_files import RESOLUTION, beginning_of, is_band_scene, is_visible, scene_of, scenes_in
 from trainables.errors import BadInputError
 
 ASSETS = ("red", "green", "blue")
@@ -60,9 +60,9 @@ def _scenes_in(folder: Path, searched: set[Path]) -> Iterator[Path]:
 
 def _beside_each_other(folder: Path, rasters: Sequence[Path]) -> Iterator[Path]:
     """Yield the scenes whose bands lie in a folder, and its raster files that are part of none of them."""
-    scenes = sorted(scenes_in(folder))
-    yield from (folder / scene for scene in scenes)
-    others = [path for path in rasters if not any(path.name.startswith((f"{one}.", f"{one}_")) for one in scenes)]
+    scenes = scenes_in(folder)
+    yield from (folder / scene for scene in sorted(scenes))
+    others = [path for path in rasters if not beginning_of(path.name, scenes)]
     _refuse_assets(others)
     yield from others
 

@@ -10,6 +10,7 @@ from support.scenes import Pixels, write_band, write_model
 
 from sweep.maps.open_scene import open_scene
 from sweep.maps.scene_source import read_scenes
+from sweep.predict import main as predict
 from trainables.data.bands import COLOURS
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.prepare import prepare
@@ -169,7 +170,7 @@ def test_both_parts_of_hls_share_the_bands_that_hls_makes_alike(tmp_path: Path) 
         ((LANDSAT,), (654.6, 864.7)),
         ((OLD,), (660.0, 835.0)),
         ((OLD.replace("LE07", "LT05"),), (660.0, 830.0)),
-        ((LANDSAT, OLD), (None, None)),
+        ((LANDSAT, OLD), (657.3, 849.9)),
     ],
 )
 def test_landsats_bands_have_their_instruments_wavelengths(
@@ -197,3 +198,20 @@ def test_a_map_of_landsat_leaves_out_its_clouds(mapped: Callable[..., Any], tmp_
     assert (found[:12, :SIDE] == 255).all()
     assert (found[12:, :SIDE] != 255).all()
     assert facts["scl"] == pytest.approx({"cloud": 1 / 8, "shadow": 1 / 16, "snow": 0.0, "nodata": 0.0})
+
+
+def test_a_map_is_of_values_of_the_models_scale(model: Path, tmp_path: Path) -> None:
+    landsat(tmp_path / "in")
+    reflectance = {"bands": ["red", "green", "blue"], "pixels": "reflectance", "ranges": [], "metres": 30.0}
+    for stated, words in (("36363.6364,-7272.72727", ""), ("10000.0,0.0", r"2.75e-05 \* value -0.2, .* 10000,0; give")):
+        own = write_model(tmp_path / stated, dtype="uint16", input=reflectance | {"reflectance": stated})
+        if not words:
+            predict(own, tmp_path / "in" / LANDSAT, tmp_path / "map.tif")
+            continue
+        with pytest.raises(BadInputError, match=words):
+            predict(own, tmp_path / "in", tmp_path / "other.tif")
+    for band in ("B02", "B03", "B04"):
+        write_band(tmp_path / "T34VER_20230613" / f"{band}.tif", numbers(1, 1000, 3000).astype(np.uint16))
+    with pytest.raises(BadInputError, match=r"offset of 1000 since 2022-01-25, .* add --offset -1000, or 0 if it was"):
+        predict(model, tmp_path / "T34VER_20230613", tmp_path / "new.tif")
+    predict(model, tmp_path / "T34VER_20230613", tmp_path / "new.tif", offset=-1000)

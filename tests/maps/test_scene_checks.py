@@ -14,7 +14,7 @@ from support.products import write_product
 from support.scenes import Pixels, write_jp2, write_scene
 
 from sweep.console.dataset_tables import notes
-from sweep.maps.chip_grid import dates_in
+from sweep.maps.scene_names import dates_in
 from sweep.maps.scene_source import read_scenes
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
