@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 from sweep.console.formatting import count_and_share
 from sweep.console.printing import say, text
 from trainables.data.bands import described_bands
-from trainables.data.dataset_facts import KNOWN
+from trainables.data.class_names import SENTINEL_2_BANDS
+from trainables.data.dataset_facts import KNOWN, SCENES
 from trainables.data.store_addresses import store_folder
 from trainables.data.store_format import INFO_FILE, PIXELS_FILE, ROWS_FILE
 from trainables.data.store_info import StoreInfo, prepare_command, remove_command
@@ -78,12 +79,20 @@ def summary(store: StoreInfo, root: Path | None) -> "Table":
         "fingerprint": store.fingerprint,
         "made": store.made,
         **{f"found {key}": told for key, told in store.decisions.items()},
-        **{f"made with {key}": str(value) for key, value in store.options.items()},
+        **{f"made with {key}": value for key, value in _made_with(store).items()},
         **{f"note {number}": note for number, note in enumerate(notes(store), start=1)},
     }
     for row in rows.items():
         table.add_row(*map(text, row))
     return table
+
+
+def _made_with(store: StoreInfo) -> dict[str, str]:
+    """Return a store's options as text; `--bands all` of scenes of any sensor is recorded as Sentinel-2's bands."""
+    options = {key: str(value) for key, value in store.options.items()}
+    if store.data_set == SCENES.name and options.get("bands") == ", ".join(SENTINEL_2_BANDS):
+        options["bands"] = "all"
+    return options
 
 
 def prepared_lines(store: StoreInfo, root: Path | None, *, kept: bool, source_unknown: bool) -> list[str]:

@@ -1,5 +1,6 @@
 """Chip grid of a scene: positions of its chips, acquisition date, and each chip's cover (cloud, shadow, snow)."""
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -94,8 +95,12 @@ class SceneGrid:
         channels, own = _channels(path, bands)
         with open_scene(path, bands, channels, nodata=choice.nodata) as scene:
             side = choice.chip_size
-            rows, columns = (tuple(range(0, most - side + 1, choice.step)) for most in (scene.height, scene.width))
             other = other_scene(path)
+            first = _first(scene, choice.step) if other and other.product.shifts else (0, 0)
+            rows, columns = (
+                tuple(range(start, most - side + 1, choice.step))
+                for start, most in zip(first, (scene.height, scene.width), strict=True)
+            )
             classified = _classified(path, scene, rows, columns, side)
             nodata = None if scene.can_lack_data else np.zeros((len(rows), len(columns)))
             if classified is not None:
@@ -175,6 +180,14 @@ def scene_chips(grid: SceneGrid, choice: ChipChoice) -> Iterator[tuple[int, int,
         for column, *facts in zip(grid.columns, *known, strict=True):
             corner = (a, b, a * column + b * row + left, d, e, d * column + e * row + top)
             yield row, column, Chip(*scene, corner, choice.chip_size, *facts)
+
+
+def _first(scene: Scene, step: int) -> tuple[int, int]:
+    """Return the first row and column of chips on a grid of `step` pixels that all scenes of a CRS share."""
+    place = scene.transform
+    pixels = (math.floor(start / size + 1e-6) for start, size in ((place.f, place.e), (place.c, place.a)))
+    row, column = (-number % step for number in pixels)
+    return row, column
 
 
 def _channels(path: Path, bands: tuple[str, ...]) -> tuple[int, tuple[str, ...]]:

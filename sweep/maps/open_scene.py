@@ -1,6 +1,6 @@
 """Opening of a satellite scene: the files of its bands, their nodata values and offsets, and one pixel grid."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -166,10 +166,17 @@ def _of_bands(
             raise BadInputError(
                 f"{files[band]}: has values of {dataset.dtypes[0]}, other bands of {finest.dtypes[0]}; give one type"
             )
-        value = added.get(band, 0) if offset is None else offset
+        value = _offset(source, band, added) if offset is None else offset
         usual = SENTINEL_NODATA if unstated is None and read_type(dataset.dtypes[0]) != FLOATS else unstated
         read.append(Band(dataset, 1, repeat, value, usual if own is None else own))
     return _scene(str(source), finest, tuple(read), tuple(bands), None)
+
+
+def _offset(source: Path, band: str, added: Mapping[str, int]) -> int:
+    """Return a band's offset among those of the metadata; BadInputError if only its own is missing."""
+    if added and band not in added:
+        raise BadInputError(f"{source}: its metadata lacks the offset of {band}, and has others; fetch it again")
+    return added.get(band, 0)
 
 
 def _scene(location: str, grid: Any, channels: tuple[Band, ...], names: tuple[str, ...], masked: Any) -> Scene:

@@ -47,17 +47,19 @@ class OtherProduct:
     """Central wavelength in nm of Landsat's bands, by name; Sentinel-2's are known by their names."""
     common: Mapping[str, str]
     """Own band by the name that it has in Landsat, if it has another."""
+    shifts: bool
+    """Whether scenes of one place begin at different corners, multiples of 300 m apart, from date to date."""
 
 
 def _hls(kind: str, bands: Mapping[str, str], common: Mapping[str, str]) -> OtherProduct:
     pattern = re.compile(HLS.format(kind=kind), re.IGNORECASE)
-    return OtherProduct("HLS", pattern, bands, (1e-4, 0.0), "Fmask", OLI, common)
+    return OtherProduct("HLS", pattern, bands, (1e-4, 0.0), "Fmask", OLI, common, shifts=False)
 
 
 def _landsat(kind: str, numbers: Sequence[int], wavelengths: Mapping[str, float]) -> OtherProduct:
     pattern = re.compile(LANDSAT.format(kind=kind), re.IGNORECASE)
     bands = {f"SR_B{number}": name for number, name in zip(numbers, wavelengths, strict=True)}
-    return OtherProduct("Landsat", pattern, bands, (2.75e-5, -0.2), "QA_PIXEL", wavelengths, {})
+    return OtherProduct("Landsat", pattern, bands, (2.75e-5, -0.2), "QA_PIXEL", wavelengths, {}, shifts=True)
 
 
 PRODUCTS = (

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sweep.maps.band_files import BAND_ORDER, band_files, common_names, other_scene, product_of
+from sweep.maps.channel_names import opaque_channels
 from sweep.maps.scene_checks import agreed_bands
 from sweep.maps.scene_files import is_band_scene
 from trainables.data.bands import COLOURS, SPECTRAL
@@ -25,7 +26,7 @@ def chosen_bands(request: PrepareRequest, scenes: Sequence[Path]) -> tuple[str, 
     asked = request.options.bands
     of_bands = [path for path in scenes if is_band_scene(path)]
     if not of_bands:
-        return asked or agreed_bands(scenes)
+        return _of_files(scenes) if asked == SENTINEL_2_BANDS else asked or agreed_bands(scenes)
     _refuse_several_kinds(request.required_source(), of_bands)
     if asked and asked != SENTINEL_2_BANDS:
         return asked
@@ -42,6 +43,14 @@ def chosen_bands(request: PrepareRequest, scenes: Sequence[Path]) -> tuple[str, 
                 f"bands that all have: --bands {','.join(_ordered(set.intersection(*have.values())))}"
             )
     return _ordered(found)
+
+
+def _of_files(files: Sequence[Path]) -> tuple[str, ...]:
+    """Return all bands of raster files, Sentinel-2's in its order; 13 bands without names are taken to be these."""
+    names = agreed_bands(files)
+    if names:
+        return _ordered(set(names)) if set(names) <= set(BAND_ORDER) else names
+    return SENTINEL_2_BANDS if len(opaque_channels(files[0])) == len(SENTINEL_2_BANDS) else ()
 
 
 def _in_common(scene: Path, bands: set[str]) -> set[str]:

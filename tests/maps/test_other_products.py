@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 import pytest
-from support.scenes import Pixels, write_band, write_model
+from rasterio.transform import from_origin
+from support.scenes import Pixels, write_band, write_model, write_scene
 
 from sweep.maps.open_scene import open_scene
 from sweep.maps.scene_source import read_scenes
@@ -40,9 +41,15 @@ def write(folder: Path, scene: str, form: str, bands: list[str], mask: tuple[str
     """Write a scene's band files with other files of its kind that aren't bands."""
     for number, band in enumerate([*bands, "ST_B10" if "L2SP" in scene else "SZA"]):
         low, high = (8000, 20_000) if dtype == "uint16" else (-50, 4000)
-        write_band(folder / form.format(scene, band), numbers(number, low, high).astype(dtype), 30.0)
-    write_band(folder / form.format(scene, mask[0]), mask[1], 30.0)
+        write_30_m(folder / form.format(scene, band), numbers(number, low, high).astype(dtype))
+    write_30_m(folder / form.format(scene, mask[0]), mask[1])
     return folder
+
+
+def write_30_m(path: Path, values: Pixels) -> None:
+    """Write a band whose corner is that of a chip of 24 pixels."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    write_scene(path, values[..., None], transform=from_origin(720.0 * 700, 720.0 * 9700, 30.0, 30.0))
 
 
 def hls(folder: Path, scene: str = S30, bands: tuple[str, ...] = ("B02", "B03", "B04", "B8A")) -> Path:
@@ -181,6 +188,27 @@ def test_landsats_bands_have_their_instruments_wavelengths(
     bands = pool(tmp_path / "in", bands=("red", "nir"), pixels="percentiles").info.bands
     assert tuple(band.wavelength for band in bands) == wavelengths
     assert {band.resolution for band in bands} == {30.0}
+
+
+def test_landsats_dates_of_a_place_are_one_place_though_their_corners_differ(tmp_path: Path) -> None:
+    """Corners of Landsat's scenes are pixels' centres at multiples of 300 m, another from date to date."""
+    values = np.random.default_rng(0).integers(8000, 20_000, (80, 130)).astype(np.uint16)
+    for date, left, top in (("20230613", 0, 0), ("20230629", 20, 10)):
+        for band in (2, 3, 4):
+            path = tmp_path / "in" / f"{LANDSAT.replace('20230613', date)}_SR_B{band}.TIF"
+            path.parent.mkdir(exist_ok=True)
+            place = from_origin(499_785.0 + 30 * left, 6_900_015.0 - 30 * top, 30.0, 30.0)
+            write_scene(path, values[top:, left:, None], transform=place)
+    store = pool(tmp_path / "in", pixels="none")
+    chips, images = store.chips(np.arange(len(store))) or [], store.images(range(len(store))).numpy()
+    places: dict[str, list[int]] = {}
+    for row, chip in enumerate(chips):
+        places.setdefault(chip.place, []).append(row)
+        assert (chip.transform[2] - 15) % (30 * SIDE) == (chip.transform[5] + 15) % (30 * SIDE) == 0
+    pairs = [rows for rows in places.values() if len(rows) == 2]
+    assert len(pairs) == len(chips) - len(places) > 3
+    for first, second in pairs:
+        np.testing.assert_array_equal(images[first], images[second])
 
 
 def test_a_band_that_one_scene_lacks_is_named_with_those_that_all_have(tmp_path: Path) -> None:

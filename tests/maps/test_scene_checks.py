@@ -13,7 +13,7 @@ from rasterio.transform import from_origin
 from support.products import write_product
 from support.scenes import Pixels, write_jp2, write_scene
 
-from sweep.console.dataset_tables import notes
+from sweep.console.dataset_tables import notes, summary
 from sweep.maps.scene_names import dates_in
 from sweep.maps.scene_source import read_scenes
 from trainables.data.preparing.prepare import prepare
@@ -126,6 +126,11 @@ def without_metadata(folder: Path) -> None:
     (write_product(folder, side=SIDE) / "MTD_MSIL2A.xml").unlink()
 
 
+def cut_metadata(folder: Path) -> None:
+    metadata = write_product(folder, side=SIDE) / "MTD_MSIL2A.xml"
+    metadata.write_text(metadata.read_text()[:180])
+
+
 def archive(folder: Path) -> None:
     folder.mkdir()
     (folder / "S2A_MSIL2A_20230613T101031.zip").write_bytes(b"PK")
@@ -159,6 +164,7 @@ REFUSED: list[tuple[Callable[[Path], Any], str]] = [
     (other_names, r"b.tif: has the bands green, red, nir, and .*a.tif has the bands blue, green, red"),
     (same_name, r"y/scene.tif: has the same name as .*x/scene.tif"),
     (without_metadata, r"baseline 05.09 by its name, but its metadata .* lacks the offsets"),
+    (cut_metadata, r".SAFE: its metadata lacks the offset of B04, and has others; fetch it again"),
     (archive, r"no scene: .*; it holds archives, which must be unpacked first: 1 \(S2A_MSIL2A_20230613T101031.zip\)"),
     (too_small, r"every scene is smaller than a chip of 24 pixels \(the largest has 48 x 20\)"),
 ]
@@ -209,6 +215,18 @@ def test_bands_are_those_that_files_describe_in_whatever_order(tmp_path: Path) -
     for name in names:
         if name.startswith("a_"):
             np.testing.assert_array_equal(images[name], images[name.replace("a_20230613", "b_20230713")])
+
+
+def test_all_bands_of_geotiffs_are_those_that_they_have(tmp_path: Path) -> None:
+    described(scene(tmp_path / "in", "a_20230613.tif", 4), "B08", "B04", "B03", "B02")
+    store = pool(tmp_path / "in", bands=("all",))
+    assert [band.name for band in store.info.bands] == ["B02", "B03", "B04", "B08"]
+    described(tmp_path / "in" / "a_20230613.tif", "vv", "vh", "dem", "slope")
+    assert [band.name for band in pool(tmp_path / "in", "other", bands=("all",)).info.bands][:2] == ["vv", "vh"]
+    described(tmp_path / "in" / "a_20230613.tif", "", "", "", "")
+    assert pool(tmp_path / "in", "unnamed", bands=("all",)).info.channels == 4
+    cells = [[str(cell) for cell in column.cells] for column in summary(store.info, store.path.parent).columns]
+    assert dict(zip(*cells, strict=True))["made with bands"] == "all"
 
 
 def test_a_band_that_is_0_is_no_nodata_while_others_have_values(tmp_path: Path) -> None:
