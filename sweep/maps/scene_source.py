@@ -44,9 +44,9 @@ class _PlacedChip:
 def read_scenes(request: PrepareRequest) -> ImageSource:
     """List the chips of all scenes in a folder; needs rasterio.
 
-    Chips lie on a grid from each scene's upper left corner, of Landsat from the CRS' origin. If several scenes show a place at one date, the last one by
-    name is used: of a product that was processed twice, the later version. A scene's chips don't depend on other files
-    in the folder.
+    Chips lie on a grid from each scene's upper left corner, of Landsat from the CRS' origin. If several scenes show a
+    place at one date, the last one by name is used: of a product that was processed twice, the later version. A scene's
+    chips don't depend on other files in the folder.
 
     Args:
         request: Request with the folder of scenes and the chip options.
