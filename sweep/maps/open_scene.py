@@ -8,9 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from sweep.maps.band_files import band_files, band_offsets, common_names, finest_files, refuse_other_products
+from sweep.maps.band_files import (
+    band_files,
+    band_offsets,
+    common_names,
+    finest_files,
+    other_scene,
+    refuse_other_products,
+)
 from sweep.maps.channel_names import chosen_channels
-from sweep.maps.raster_file import DRIVERS, closed_raster, explained_raster, open_raster
+from sweep.maps.raster_file import DRIVERS, closed_raster, explained_raster, no_raster, open_raster
 from sweep.maps.scene import Band, Scene
 from sweep.maps.scene_files import is_band_scene, scene_files
 from sweep.maps.scene_values import check_values, kind_of, read_type
@@ -102,7 +109,7 @@ def _of_file(
     if not source.is_file():
         raise BadInputError(f"{source}: no such file or folder")
     if source.suffix.lower() not in DRIVERS:
-        raise BadInputError(f"{source}: isn't one of {', '.join(DRIVERS)}")
+        raise no_raster(source)
     dataset = _open(stack, source)
     if ColorInterp.palette in dataset.colorinterp:
         raise BadInputError(
@@ -167,9 +174,16 @@ def _of_bands(
                 f"{files[band]}: has values of {dataset.dtypes[0]}, other bands of {finest.dtypes[0]}; give one type"
             )
         value = _offset(source, band, added) if offset is None else offset
-        usual = SENTINEL_NODATA if unstated is None and read_type(dataset.dtypes[0]) != FLOATS else unstated
+        usual = _usual_nodata(source, dataset) if unstated is None else unstated
         read.append(Band(dataset, 1, repeat, value, usual if own is None else own))
     return _scene(str(source), finest, tuple(read), tuple(bands), None)
+
+
+def _usual_nodata(source: Path, dataset: Any) -> float | None:
+    """Return the nodata value in the specification of a scene's product; None for other values than the product's."""
+    if (other := other_scene(source)) is not None:
+        return other.product.fill
+    return SENTINEL_NODATA if read_type(dataset.dtypes[0]) != FLOATS else None
 
 
 def _offset(source: Path, band: str, added: Mapping[str, int]) -> int:

@@ -41,6 +41,8 @@ class OtherProduct:
     bands: Mapping[str, str]
     scale: tuple[float, float]
     """Scale and offset: reflectance = scale * value + offset."""
+    fill: float
+    """Value of pixels without data, also of files that lost the statement of it."""
     mask: str
     """Name of the band with a bit for each cover."""
     wavelengths: Mapping[str, float]
@@ -53,13 +55,13 @@ class OtherProduct:
 
 def _hls(kind: str, bands: Mapping[str, str], common: Mapping[str, str]) -> OtherProduct:
     pattern = re.compile(HLS.format(kind=kind), re.IGNORECASE)
-    return OtherProduct("HLS", pattern, bands, (1e-4, 0.0), "Fmask", OLI, common, shifts=False)
+    return OtherProduct("HLS", pattern, bands, (1e-4, 0.0), -9999.0, "Fmask", OLI, common, shifts=False)
 
 
 def _landsat(kind: str, numbers: Sequence[int], wavelengths: Mapping[str, float]) -> OtherProduct:
     pattern = re.compile(LANDSAT.format(kind=kind), re.IGNORECASE)
     bands = {f"SR_B{number}": name for number, name in zip(numbers, wavelengths, strict=True)}
-    return OtherProduct("Landsat", pattern, bands, (2.75e-5, -0.2), "QA_PIXEL", wavelengths, {}, shifts=True)
+    return OtherProduct("Landsat", pattern, bands, (2.75e-5, -0.2), 0.0, "QA_PIXEL", wavelengths, {}, shifts=True)
 
 
 PRODUCTS = (

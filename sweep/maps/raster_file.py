@@ -16,6 +16,8 @@ from trainables.files.unpacked_limit import check_unpacked
 JPEG_2000 = "JP2OpenJPEG"
 DRIVERS = {".tif": "GTiff", ".tiff": "GTiff", ".jp2": JPEG_2000}
 """GDAL drivers by suffix; formats that consist of other files or addresses are excluded."""
+ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z", ".rar")
+"""Suffixes of archives, which aren't read."""
 CACHE_BYTES = 256 * 2**20
 """Maximum size of GDAL's cache of decoded blocks; three Sentinel-2 bands have 70 MiB per row of JPEG 2000 tiles."""
 BLOCK_BYTES = 2**30
@@ -79,6 +81,13 @@ def open_raster(path: Path) -> Any:
     return dataset
 
 
+def no_raster(path: Path) -> BadInputError:
+    """Return the error for a file that isn't read, by its suffix."""
+    if path.suffix.lower() in ARCHIVES:
+        return BadInputError(f"{path}: is an archive; unpack it first")
+    return BadInputError(f"{path}: isn't one of {', '.join(DRIVERS)}")
+
+
 def band_names(path: Path) -> tuple[str | None, ...]:
     """Return a file's band descriptions, which datasets of `open_raster` lack; the file is closed again."""
     with _opened(path) as dataset:
@@ -92,7 +101,7 @@ def _opened(path: Path, **options: str) -> Any:
 
     driver = DRIVERS.get(path.suffix.lower())
     if driver is None:
-        raise BadInputError(f"{path}: isn't one of {', '.join(DRIVERS)}")
+        raise no_raster(path)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", NotGeoreferencedWarning)  # the map says so itself
         # An absolute path has no scheme, whatever the file is called.

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 
 from sweep.maps.chip_grid import AS_THEY_ARE, SceneGrid
+from sweep.maps.raster_file import ARCHIVES
 from sweep.maps.scene_files import is_band_scene
-from sweep.maps.scene_names import dates_in
+from sweep.maps.scene_names import dates_in, lacks_metadata
 from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.data.preparing.linear_scale import FLOATS
@@ -21,7 +22,6 @@ PRODUCT = re.compile(r"S2[A-D]_")
 """Beginning of a Sentinel-2 product's name, whose second date is that of processing."""
 ALIKE = 1.02
 """Ratio up to which two pixel sizes count as equal."""
-ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".7z", ".rar")
 RASTERS = (
     ".vrt",
     ".nc",
@@ -53,7 +53,7 @@ def unread_files(folder: Path) -> list[str]:
 
 
 def _outside_products(folder: Path) -> list[Path]:
-    if folder.is_file() or folder.suffix.upper() == ".SAFE":
+    if not folder.is_dir() or folder.suffix.upper() == ".SAFE":
         return []
     inside = sorted(path for path in folder.iterdir() if not path.name.startswith("."))
     below = [one for path in inside if path.is_dir() for one in _outside_products(path)]
@@ -85,9 +85,8 @@ def scene_notes(
         "scenes of a local grid, without longitude and latitude": [
             grid for grid in grids if grid.crs and grid.centres is None
         ],
-        "scenes without product metadata, to whose values no offset is added (-1000 since 2022)": [
-            grid for grid in grids if grid.offset_unknown
-        ],
+        "scenes without product metadata, to whose values no offset is added (-1000 since 2022, also of older images "
+        "that were processed since)": [grid for grid in grids if lacks_metadata(grid.path)],
         "scenes smaller than a chip, left out": [grid for grid in grids if min(grid.size) < choice.chip_size],
         "scenes that don't describe their bands, which are taken by position": [
             grid for grid in grids if not grid.described

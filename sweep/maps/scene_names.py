@@ -18,6 +18,8 @@ SENSED = re.compile(r"^S2[A-D]_OPER_.*_V((?:19|20)\d\d)(\d\d)(\d\d)T")
 TILE = re.compile(r"(?:^|[_.])(T\d\d[A-Z]{3})(?=_|\.|$)")
 COG_TILE = re.compile(r"^S2[A-D]_(\d\d[A-Z]{3})_\d{8}_\d+_L\w\w$")
 """Folder of bands in sentinel-cogs of the Registry of Open Data on AWS (Element 84): S2B_52SFA_20220126_0_L2A."""
+COLLECTION_1 = re.compile(r"^S2[A-D]_T\d\d[A-Z]{3}_\d{8}T\d{6}_L\w\w$", re.IGNORECASE)
+"""Folder of bands in sentinel-2-c1-l2a of Element 84: all of baseline 05.00 or later, with the offset."""
 OFFSETS_SINCE = "2022-01-25"
 """Date of the first Sentinel-2 images with an offset (baseline 04.00)."""
 
@@ -60,12 +62,17 @@ def dates_in(name: str) -> list[str]:
     return found
 
 
+def lacks_metadata(scene: Path) -> bool:
+    """Return whether a scene is of Sentinel-2's bands without metadata, which would state an offset."""
+    return is_band_scene(scene) and other_scene(scene) is None and not has_metadata(scene)
+
+
 def lacks_offset(scene: Path) -> bool:
-    """Return whether a scene is of Sentinel-2's bands without metadata, since the offset was introduced or undated."""
-    if not is_band_scene(scene) or other_scene(scene) is not None or has_metadata(scene):
+    """Return whether values may have an offset that no metadata states: since it was introduced, or undated."""
+    if not lacks_metadata(scene):
         return False
     date = date_of(scene)
-    return not date or date >= OFFSETS_SINCE
+    return not date or date >= OFFSETS_SINCE or COLLECTION_1.match(scene.name) is not None
 
 
 def _bands_name(scene: Path) -> str:

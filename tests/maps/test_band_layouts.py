@@ -48,7 +48,7 @@ def test_dates_of_a_tile_of_element_84_are_one_tile(tmp_path: Path) -> None:
     store = pool(tmp_path / "in", pixels="percentiles", max_cloud=0.5)
     assert tiles_and_dates(store) == {(OLD_COG, "T52SFA", "2021-06-13"), (NEW_COG, "T52SFA", "2022-06-13")}
     assert len(store) == 4
-    assert [note for note in store.info.notes if f"no offset is added (-1000 since 2022): 1 ({NEW_COG})" in note]
+    assert [note for note in store.info.notes if "no offset is added (-1000 since 2022, also of" in note]
     assert {band.scale for band in store.info.bands} == {None}  # 2022's may have an offset, and 2021's have none
 
 
@@ -63,6 +63,10 @@ def test_an_offset_that_nothing_states_must_be_given(tmp_path: Path) -> None:
     stated = pool(tmp_path / "in", "stated", pixels="none")
     assert (stated.images([0])[0, 0, 0] == np.array([2000, 1000, 0], np.uint16)).all()
     assert {(band.scale, band.offset) for band in stated.info.bands} == {(1e-4, 0.0)}
+    reprocessed = "S2B_T43QDB_20200110T053549_L2A"
+    write(tmp_path / "again" / reprocessed, "{}.tif")
+    with pytest.raises(BadInputError, match=rf"{reprocessed}: values .* offset of 1000"):
+        pool(tmp_path / "again", "again")
     write(tmp_path / "old" / OLD_COG, "{}.tif")
     assert pool(tmp_path / "old", "old").info.options["pixels"].startswith("thesis")
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import rasterio
 from rasterio.transform import from_origin
 from support.scenes import Pixels, write_band, write_model, write_scene
 
@@ -209,6 +210,17 @@ def test_landsats_dates_of_a_place_are_one_place_though_their_corners_differ(tmp
     assert len(pairs) == len(chips) - len(places) > 3
     for first, second in pairs:
         np.testing.assert_array_equal(images[first], images[second])
+
+
+def test_fill_is_known_of_files_that_lost_the_statement_of_it(tmp_path: Path) -> None:
+    """Of one scene among others, given by its name."""
+    hls(tmp_path / "in")
+    hls(tmp_path / "in", S30.replace("2017164", "2017174"))
+    with rasterio.open(tmp_path / "in" / f"{S30}.B04.tif", "r+") as file:
+        file.write(np.full((1, SIDE, SIDE), -9999, np.int16), window=((0, SIDE), (0, SIDE)))
+    store = pool(tmp_path / "in" / S30, pixels="percentiles")
+    assert len(store) == 3
+    assert store.info.decisions["left out"] == "1 chips with more than 0% nodata"
 
 
 def test_a_band_that_one_scene_lacks_is_named_with_those_that_all_have(tmp_path: Path) -> None:

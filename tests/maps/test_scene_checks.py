@@ -217,6 +217,12 @@ def test_bands_are_those_that_files_describe_in_whatever_order(tmp_path: Path) -
             np.testing.assert_array_equal(images[name], images[name.replace("a_20230613", "b_20230713")])
 
 
+def test_an_archive_is_to_be_unpacked(tmp_path: Path) -> None:
+    archive(tmp_path / "in")
+    with pytest.raises(BadInputError, match=r"S2A_MSIL2A_20230613T101031.zip: is an archive; unpack it first$"):
+        pool(tmp_path / "in" / "S2A_MSIL2A_20230613T101031.zip")
+
+
 def test_all_bands_of_geotiffs_are_those_that_they_have(tmp_path: Path) -> None:
     described(scene(tmp_path / "in", "a_20230613.tif", 4), "B08", "B04", "B03", "B02")
     store = pool(tmp_path / "in", bands=("all",))
@@ -263,7 +269,7 @@ def test_band_files_taken_out_of_their_product_say_that_no_offset_is_added(tmp_p
     for band in ("B02", "B03", "B04"):
         write_jp2(tmp_path / "in" / "T34VER_20230613" / f"T34VER_{band}_10m.jp2", values(1)[..., 0])
     notes = "\n".join(pool(tmp_path / "in").info.notes)
-    assert "without product metadata, to whose values no offset is added (-1000 since 2022): 1 (T34VER_2" in notes
+    assert "without product metadata, to whose values no offset is added (-1000 since 2022, also of older" in notes
     product = write_product(tmp_path / "products", side=SIDE)
     granule = next((product / "GRANULE").iterdir())
     assert "-1000 added" in pool(granule).info.decisions["offset"]
