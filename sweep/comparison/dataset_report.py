@@ -12,8 +12,9 @@ from sweep.comparison.effects import AxisEffects, effects_of
 from sweep.comparison.label_free_ranking import LabelFreeRankings, label_free_rankings
 from sweep.comparison.pivots import PivotTable, pivot_tables
 from sweep.comparison.pool_leaks import PoolLeaks, StorePair, leaks_of, store_pairs
+from sweep.comparison.ranking import Sources, compare
 from sweep.comparison.standing import BaselineComparison, standing
-from sweep.comparison.table import ComparisonRow, ComparisonTable, Sources, compare
+from sweep.comparison.table import ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.trial_report import TrialReport, trial_reports
 from sweep.records.present_results import present_results

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from sweep.comparison.table import Sources, data_of
+from sweep.comparison.ranking import Sources, data_of
 from sweep.comparison.wording import SPLITS
 from trainables.errors import BadInputError
 
@@ -222,6 +222,9 @@ def merged_sweeps(storage: "SweepStorage", names: Sequence[str]) -> tuple[list[M
     """Return the named sweeps merged as far as they are comparable, and the reasons where they aren't.
 
     Without names, the latest sweep is returned.
+
+    Raises:
+        BadInputError: There is no such sweep, or its record has no trial.
     """
     records = [storage.record(name) for name in names] if names else [storage.record()]
     if empty := [record.name for record in records if not record.trials]:

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.comparison.cells import ComparisonCell, ComparisonCells
 from sweep.comparison.pool_leaks import LEAKS, PoolLeaks
-from sweep.comparison.table import REPLICATED, ComparisonRow, ComparisonTable, setting_key
+from sweep.comparison.ranking import setting_key
+from sweep.comparison.table import REPLICATED, ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import short_words
 from sweep.console.formatting import number, signed_interval, signed_number

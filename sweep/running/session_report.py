@@ -43,8 +43,8 @@ def report_outcome(
     """Print the comparison and what to do next; return the exit code."""
     # Imported at the end of the sweep, since scipy slows its start.
     from sweep.comparison.dataset_report import with_leaks
+    from sweep.comparison.ranking import compare
     from sweep.comparison.split_comparison import split_comparisons
-    from sweep.comparison.table import compare
     from sweep.comparison.trial_outputs import TrialOutputs
     from sweep.report.terminal_table import print_comparison, print_splits
 

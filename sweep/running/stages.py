@@ -4,7 +4,7 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from sweep.comparison.table import setting_key
+from sweep.comparison.ranking import setting_key
 from sweep.comparison.wording import spelled
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.expansion import needs

@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from sweep.__main__ import app
 from sweep.comparison.dataset_report import dataset_reports
-from sweep.comparison.table import compare
+from sweep.comparison.ranking import compare
 from sweep.planning.evaluation_space import (
     FINE_TUNED,
     FROZEN,

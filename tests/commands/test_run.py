@@ -14,7 +14,7 @@ import torch
 from support.paths import ROOT
 
 from sweep.cluster import connection, joined_cluster
-from sweep.comparison.table import compare
+from sweep.comparison.ranking import compare
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_storage import SweepStorage
 from sweep.records.trial_result import TrialResult, result_of

@@ -17,8 +17,9 @@ from support.written_sweeps import space_of, write_sweep
 from sweep.comparison.cells import ComparisonCell
 from sweep.comparison.conclusions import _against_baselines, conclusions, notes
 from sweep.comparison.dataset_report import dataset_reports
+from sweep.comparison.ranking import compare
 from sweep.comparison.standing import _alike, standing
-from sweep.comparison.table import ComparisonRow, compare
+from sweep.comparison.table import ComparisonRow
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import described, metric_words, short_words
 from sweep.records.sweep_record import SweepRecord

@@ -7,7 +7,8 @@ from support.small_sweeps import seeded
 
 from sweep.comparison.conclusions import conclusions
 from sweep.comparison.default_columns import default_columns
-from sweep.comparison.table import ComparisonTable, compare
+from sweep.comparison.ranking import compare
+from sweep.comparison.table import ComparisonTable
 from sweep.records.sweep_record import SweepRecord
 
 SIDES = ("sensitivity", "specificity", "accuracy")

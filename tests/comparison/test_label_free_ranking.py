@@ -8,7 +8,7 @@ from support.small_sweeps import seeded
 
 from sweep.comparison.conclusions import notes
 from sweep.comparison.label_free_ranking import LabelFreeRankings, label_free_rankings
-from sweep.comparison.table import compare
+from sweep.comparison.ranking import compare
 
 LABELLED = "val/knn_top1"
 

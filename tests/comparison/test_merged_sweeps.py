@@ -15,7 +15,8 @@ from support.small_sweeps import SMALL_SPACE
 
 from sweep.compare import load, main
 from sweep.comparison.merged_sweeps import MergedSweep, merge_sweeps, merged_sweeps
-from sweep.comparison.table import ComparisonTable, compare
+from sweep.comparison.ranking import compare
+from sweep.comparison.table import ComparisonTable
 from sweep.planning.dataset_sizes import size_of
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize

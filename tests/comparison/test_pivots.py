@@ -8,7 +8,7 @@ from support.small_sweeps import seeded
 from search_spaces.thesis_grid import SPACE as THESIS
 from sweep.comparison.dataset_report import DataSetReport, dataset_report, dataset_reports
 from sweep.comparison.pivots import pivot_tables
-from sweep.comparison.table import compare
+from sweep.comparison.ranking import compare
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import class_words, metric_words
 from sweep.planning.expansion import needs

@@ -20,8 +20,8 @@ from sweep.comparison.cells import ComparisonCells
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.comparison.merged_sweeps import merged_sweeps
 from sweep.comparison.pool_leaks import PoolLeaks
+from sweep.comparison.ranking import compare
 from sweep.comparison.split_comparison import SplitComparison, _row, reported_splits
-from sweep.comparison.table import compare
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.csv_tables import split_rows

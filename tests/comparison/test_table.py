@@ -13,7 +13,8 @@ from support.small_sweeps import seeded
 from search_spaces.thesis_grid import SPACE as THESIS
 from sweep.comparison.cells import ComparisonCells
 from sweep.comparison.conclusions import conclusions
-from sweep.comparison.table import ComparisonRow, compare
+from sweep.comparison.ranking import compare
+from sweep.comparison.table import ComparisonRow
 from sweep.console.formatting import duration
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from sweep.comparison.table import compare
+from sweep.comparison.ranking import compare
 from sweep.planning.plan import make_plan
 from sweep.planning.trial import DataSize
 from sweep.records.lease import LeaseHolder
