@@ -1,7 +1,8 @@
 """Compare a sweep's settings, or those of several sweeps: `python -m sweep.compare [SWEEP ...] [--html DIR]`."""
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -9,6 +10,11 @@ from sweep.console import options
 from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE
 from sweep.report.frames import ComparisonFrames, Frames, load
+
+if TYPE_CHECKING:
+    from sweep.comparison.table import ComparisonTable
+    from sweep.records.sweep_record import SweepRecord
+    from sweep.records.sweep_storage import SweepStorage
 
 __all__ = ["ComparisonFrames", "Frames", "load", "main"]
 
@@ -49,20 +55,13 @@ def main(
     """
     from sweep.comparison.dataset_report import dataset_reports, sweep_tables, with_leaks
     from sweep.comparison.merged_sweeps import merged_sweeps
-    from sweep.comparison.split_comparison import reported_splits, split_comparisons
-    from sweep.comparison.trial_outputs import TrialOutputs
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.report.terminal_table import print_comparison, print_not_comparable, print_splits
 
     place = SweepStorage(storage)
     merged, not_comparable = merged_sweeps(place, sweeps or ())
     if html is None and not as_json:
         tables = [(one.record, with_leaks(sweep_tables(one.record, place, one.sources), place)) for one in merged]
-        for record, own in tables:
-            print_comparison(record, own, TrialOutputs(place))
-        every = [(record, table) for record, own in tables for table in own]
-        print_splits(split_comparisons(every, TrialOutputs(place)))
-        print_not_comparable(not_comparable)
+        _print(tables, place, not_comparable)
         return
     if html is not None:
         from sweep.report.linked_pages import check_is_folder
@@ -70,20 +69,34 @@ def main(
         check_is_folder(html)
     reports = [dataset_reports(one.record, place, one.sources) for one in merged]
     if as_json:
+        from sweep.comparison.split_comparison import reported_splits
         from sweep.console.printing import say_json
         from sweep.report.json_tables import comparison_value
 
         say_json(comparison_value(merged, reports, not_comparable, reported_splits(reports, place)))
     else:
-        for one, parts in zip(merged, reports, strict=True):
-            print_comparison(one.record, [part.table for part in parts], TrialOutputs(place))
-        print_splits(reported_splits(reports, place))
-        print_not_comparable(not_comparable)
+        shown = zip(merged, reports, strict=True)
+        _print([(one.record, [part.table for part in parts]) for one, parts in shown], place, not_comparable)
     if html is not None:
         from sweep.report.linked_pages import write_reports
 
         for page in write_reports(merged, reports, not_comparable, place, html, pictures=pictures, overwrite=overwrite):
             say(f"report: {page.absolute()}", error=as_json)
+
+
+def _print(
+    tables: "Sequence[tuple[SweepRecord, list[ComparisonTable]]]", place: "SweepStorage", not_comparable: Sequence[str]
+) -> None:
+    """Print the tables of each sweep, then settings on two splits, and why sweeps aren't ranked together."""
+    from sweep.comparison.split_comparison import split_comparisons
+    from sweep.comparison.trial_outputs import TrialOutputs
+    from sweep.report.terminal_table import print_comparison, print_not_comparable, print_splits
+
+    for record, own in tables:
+        print_comparison(record, own, TrialOutputs(place))
+    every = [(record, table) for record, own in tables for table in own]
+    print_splits(split_comparisons(every, TrialOutputs(place)))
+    print_not_comparable(not_comparable)
 
 
 if __name__ == "__main__":

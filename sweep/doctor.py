@@ -3,7 +3,7 @@
 import sys
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -12,6 +12,9 @@ from sweep.console.formatting import plural
 from sweep.console.printing import say_json
 from sweep.records.paths import DEFAULT_STORAGE
 from trainables.errors import BadInputError
+
+if TYPE_CHECKING:
+    from sweep.console.findings import CheckResult
 
 CONNECT_SECONDS = 30.0
 """Maximum time to join a cluster, including its first answer and its autoscaler's configuration."""
@@ -36,7 +39,6 @@ def main(
     from sweep.console.findings import CheckResult, any_missing, print_findings
     from sweep.console.redirect import quiet
     from sweep.records.sweep_storage import SweepStorage
-    from sweep.tracking.tracker import SweepTracker
 
     place = SweepStorage(storage)
     place.check_writable()
@@ -47,13 +49,7 @@ def main(
         errors = [] if address is None else joined_autoscaler_errors()
     counts = ((len(nodes), "machine"), (resources.get("CPU", 0), "CPU"), (resources.get("GPU", 0), "GPU"))
     machines = ", ".join(plural(round(count), noun) for count, noun in counts)
-    findings = [CheckResult("Ray", "ok", machines)]
-    try:
-        tracker = SweepTracker.open(tracking_uri, storage=storage)
-        findings.append(CheckResult("MLflow", "ok", f"{tracker.uri} ({tracker.why})"))
-        tracker.close()
-    except BadInputError as error:
-        findings.append(CheckResult("MLflow", "missing", str(error)))
+    findings = [CheckResult("Ray", "ok", machines), _mlflow(tracking_uri, storage)]
     findings += [*silent, *judge_autoscaler(errors)]
     drivers = address is None or DRIVER_RESOURCE in resources
     if nodes:
@@ -63,6 +59,18 @@ def main(
     else:
         print_findings(findings)
     sys.exit(any_missing(findings))
+
+
+def _mlflow(tracking_uri: str | None, storage: str) -> "CheckResult":
+    from sweep.console.findings import CheckResult
+    from sweep.tracking.tracker import SweepTracker
+
+    try:
+        tracker = SweepTracker.open(tracking_uri, storage=storage)
+    except BadInputError as error:
+        return CheckResult("MLflow", "missing", str(error))
+    tracker.close()
+    return CheckResult("MLflow", "ok", f"{tracker.uri} ({tracker.why})")
 
 
 def _no_answer(address: str) -> str:

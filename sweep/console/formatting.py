@@ -39,12 +39,10 @@ def plain(metric: str, value: float, *, signed: bool = False) -> str:
 
     Zeros at the end are kept, so that the numbers of a column have the same digits; whole numbers have none.
     """
-    digits = ".3f" if metric.endswith((R2, SPEARMAN)) and abs(value) < LARGE else "#.4g"
-    return (
-        f"{value:{'+' if signed else ''}{'.4g' if digits != '.3f' and float(value).is_integer() else digits}}".rstrip(
-            "."
-        )
-    )
+    sign = "+" if signed else ""
+    if metric.endswith((R2, SPEARMAN)) and abs(value) < LARGE:
+        return f"{value:{sign}.3f}"
+    return f"{value:{sign}.4g}" if float(value).is_integer() else f"{value:{sign}#.4g}".rstrip(".")
 
 
 def half_width(metric: str, value: float, width: float) -> str:

@@ -90,13 +90,7 @@ def plan_map(
     except BadInputError as error:
         raise BadInputError(f"{scene.location}: {error}") from error
     side, notes = _side(height, size, recipe.metres)
-    if scene.dtype == "uint8" and recipe.rule in ("thesis", "percentiles"):
-        notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
-    if options.nodata is None and recipe.nodata is not None and scene.channels[0].nodata == recipe.nodata:
-        notes.append(f"pixels of {recipe.nodata:g} are nodata, as in the model's data set")
-    if not scene.described:
-        names = ", ".join(scene.names)
-        notes.append(f"the file doesn't describe its bands: they are taken to be {names} in this order")
+    notes += _pixel_notes(scene, recipe, options)
     if mask is None and not options.no_scl:
         notes.append("the scene has no scene classification (SCL): cloud, shadow and snow are mapped as they are")
     return MapSettings(
@@ -110,6 +104,19 @@ def plan_map(
         notes=tuple(notes),
         mask=mask,
     )
+
+
+def _pixel_notes(scene: Scene, recipe: PixelRecipe, options: MapOptions) -> list[str]:
+    """Return notes on what is taken for granted of a scene's pixels and bands."""
+    notes = []
+    if scene.dtype == "uint8" and recipe.rule in ("thesis", "percentiles"):
+        notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
+    if options.nodata is None and recipe.nodata is not None and scene.channels[0].nodata == recipe.nodata:
+        notes.append(f"pixels of {recipe.nodata:g} are nodata, as in the model's data set")
+    if not scene.described:
+        names = ", ".join(scene.names)
+        notes.append(f"the file doesn't describe its bands: they are taken to be {names} in this order")
+    return notes
 
 
 def _layer(model: DeployedModel, options: MapOptions) -> MapLayer:

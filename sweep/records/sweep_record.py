@@ -8,6 +8,7 @@ from pydantic import AfterValidator, Field, model_validator
 
 from sweep.planning.launch import LaunchOptions
 from sweep.planning.plan import Plan
+from sweep.planning.trial import PlannedTrial
 from sweep.space import Baseline
 from trainables.config import TrialConfig
 from trainables.errors import BadInputError
@@ -188,26 +189,28 @@ def describe(
         caveats=tuple(space.caveats),
         smoke=plan.smoke,
         selected_on=plan.selected_on,
-        trials=tuple(
-            TrialEntry(
-                trial_id=trial.trial_id,
-                name=trial.name,
-                stage=trial.stage,
-                baseline=trial.baseline,
-                config=trial.config.model_dump(mode="json"),
-                stands_for=dict(trial.stands_for),
-                steps=trial.steps,
-                required=trial.required,
-                setting=trial.setting,
-                method=trial.method,
-                place=f"{trial.trial_id}-{name}" if launch and launch.no_reuse else "",
-            )
-            for trial in plan.trials
-        ),
+        trials=tuple(_entry(trial, name if launch and launch.no_reuse else "") for trial in plan.trials),
         pending=tuple(stage.name for stage in plan.pending),
         command=command,
         commit=commit,
         versions=versions,
         time_ms=now_ms(),
         launch=launch,
+    )
+
+
+def _entry(trial: PlannedTrial, own_sweep: str) -> TrialEntry:
+    """Return the entry of a planned trial; `own_sweep` names the sweep whose folder is its own, if it isn't shared."""
+    return TrialEntry(
+        trial_id=trial.trial_id,
+        name=trial.name,
+        stage=trial.stage,
+        baseline=trial.baseline,
+        config=trial.config.model_dump(mode="json"),
+        stands_for=dict(trial.stands_for),
+        steps=trial.steps,
+        required=trial.required,
+        setting=trial.setting,
+        method=trial.method,
+        place=f"{trial.trial_id}-{own_sweep}" if own_sweep else "",
     )
