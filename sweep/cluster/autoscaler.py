@@ -19,7 +19,11 @@ log = logging.getLogger(__name__)
 
 
 def reachable_resources() -> dict[str, float]:
-    """Return the resources of the joined cluster, including nodes that its autoscaler can add."""
+    """Return the resources of the joined cluster, including nodes that its autoscaler can add.
+
+    Raises:
+        BadInputError: This process sends a token that the cluster's processes don't.
+    """
     import ray
 
     there = ray.cluster_resources()

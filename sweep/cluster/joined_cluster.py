@@ -131,7 +131,8 @@ def check_listening(address: str) -> None:
     """Check within seconds that a program listens at an address, since Ray itself tries for a minute.
 
     Raises:
-        BadInputError: No program listens.
+        ClusterAwayError: No program listens.
+        BadInputError: The text isn't an address of a cluster.
     """
     if "://" in address:
         raise BadInputError(f"address {address!r}: give HOST:PORT of the head node (Ray's client can't run sweeps)")

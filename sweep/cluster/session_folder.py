@@ -48,7 +48,7 @@ def session_folder() -> Iterator[Path]:
 
 
 def current_folder() -> Path:
-    """Return this process's session folder; `session_folder` must be entered."""
+    """Return this process's session folder; RuntimeError unless `session_folder` is entered."""
     if _current is None:
         raise RuntimeError("no session folder: connect comes first")
     return _current

@@ -229,7 +229,11 @@ LABEL_MEANINGS = ("path", "label", "longitude", "latitude", "date")
 
 
 def column_names(texts: list[str], meanings: tuple[str, ...] = MEANINGS) -> dict[str, str]:
-    """Return the table's column names from `--column`, by the meaning of the column."""
+    """Return the table's column names from `--column`, by the meaning of the column.
+
+    Raises:
+        BadInputError: A text isn't MEANING=COLUMN, or gives a meaning twice.
+    """
     columns: dict[str, str] = {}
     for text in texts:
         name, separator, own = text.partition("=")

@@ -25,7 +25,12 @@ LIBRARIES = ("safetensors", "onnx", "onnxruntime", "onnxscript")
 
 
 def write(chosen: ChosenTrial, storage: "SweepStorage", folder: Path) -> float:
-    """Write the files into a new folder; return the maximum difference of outputs between ONNX and PyTorch."""
+    """Write the files into a new folder; return the maximum difference of outputs between ONNX and PyTorch.
+
+    Raises:
+        BadInputError: The folder can't be written.
+        RuntimeError: ONNX's outputs differ from PyTorch's.
+    """
     from safetensors.torch import save
 
     from trainables.models.inference import deployed, exported_state

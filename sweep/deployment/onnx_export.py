@@ -13,7 +13,11 @@ OPSET = 18
 
 
 def write_onnx(module: Any, chosen: ChosenTrial, path: Path) -> float:
-    """Write the model as ONNX; return the maximum difference between its outputs and PyTorch's."""
+    """Write the model as ONNX; return the maximum difference between its outputs and PyTorch's.
+
+    Raises:
+        RuntimeError: The difference is too large.
+    """
     import numpy as np
     import onnxruntime
     import torch

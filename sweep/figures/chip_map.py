@@ -42,6 +42,9 @@ def draw_chip_map(store: ImageStore, path: Path) -> bool:
 
     Returns:
         Whether any chip has coordinates; otherwise no file is written.
+
+    Raises:
+        BadInputError: The file can't be written.
     """
     rows = np.arange(len(store))
     chips = store.chips(rows) or []

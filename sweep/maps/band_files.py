@@ -110,7 +110,11 @@ def other_scene(scene: Path) -> OtherFile | None:
 
 
 def band_offsets(folder: Path) -> dict[str, int]:
-    """Return the offset of each band in a Sentinel-2 product's metadata, -1000 since January 2022."""
+    """Return the offset of each band in a Sentinel-2 product's metadata, -1000 since January 2022.
+
+    Raises:
+        BadInputError: The product is of a baseline with offsets, and its metadata lacks them.
+    """
     pairs: list[tuple[str, str]] = []
     whole = product_of(folder)
     for path in _metadata(folder):

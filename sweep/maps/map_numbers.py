@@ -139,6 +139,9 @@ def map_numbers(number: Mapping[str, Any], title: str, given: Mapping[str, Any])
         number: The number in model.json.
         title: Its name and label set.
         given: Options by name with their values; those of class maps are refused.
+
+    Raises:
+        BadInputError: An option of class maps is given.
     """
     for option, value in given.items():
         if value is not None and value is not False and value != ():

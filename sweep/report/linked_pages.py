@@ -86,6 +86,9 @@ def write_page(
     """Write the page of one sweep, or of merged ones, by `write_report`.
 
     `pictures` takes up to two minutes and needs the prepared data set. `splits` None: those of the data sets.
+
+    Raises:
+        BadInputError: The folder can't be written.
     """
     left_out = NotComputed("left out by --no-pictures")
     images = [picture_figures(part, storage) if pictures else left_out for part in parts]

@@ -76,7 +76,11 @@ class EvaluationRequest:
             raise BadInputError(f"--learning-rate: must be above 0, got {self.learning_rate:g}")
 
     def of_sweep(self, storage: SweepStorage, sweep: str | None) -> EvaluationDesign:
-        """Return the evaluation of a sweep's trials; without a name, the latest sweep is evaluated."""
+        """Return the evaluation of a sweep's trials; without a name, the latest sweep is evaluated.
+
+        Raises:
+            BadInputError: There is no such sweep, trial, data set or weights file, or data sets of several kinds.
+        """
         record = storage.record(sweep)
         config, own = _pretrained(storage, sweep, self.trials)
         own = with_known_bands(own, config, self.datasets)
@@ -149,7 +153,11 @@ def _check_names(weights: Sequence[EvaluatedWeights]) -> None:
 
 
 def named_weights(text: str) -> EvaluatedWeights:
-    """Return the weights of a text NAME=FILE[,FIELD=VALUE...]."""
+    """Return the weights of a text NAME=FILE[,FIELD=VALUE...].
+
+    Raises:
+        BadInputError: No such file or catalogue name, or a field that weights don't have.
+    """
     first, *rest = split_weights(text)
     name, _, address = first.partition("=")
     published = CATALOG.get(address or name)
@@ -175,7 +183,7 @@ def named_weights(text: str) -> EvaluatedWeights:
 
 
 def single_values(texts: Iterable[str]) -> dict[str, Any]:
-    """Return the fields of FIELD=VALUE texts, each with one value."""
+    """Return the fields of FIELD=VALUE texts; BadInputError unless each has one value."""
     parsed = parse_assignments(list(texts))
     for name, values in parsed.items():
         if len(values) > 1:
@@ -186,7 +194,11 @@ def single_values(texts: Iterable[str]) -> dict[str, Any]:
 def shares_of_labels(
     wanted: Sequence[float] | None, data: Sequence[EvaluatedData], *, trained: bool
 ) -> tuple[float, ...]:
-    """Return the label fractions to evaluate; by default those that give a batch on every data set."""
+    """Return the label fractions to evaluate; by default those that give a batch on every data set.
+
+    Raises:
+        BadInputError: A fraction is invalid, or gives fewer images than training needs.
+    """
     smallest = min(data, key=lambda one: one.train)
     least = SMALLEST_BATCH if trained else 1
     if wanted is None:
@@ -206,7 +218,7 @@ def shares_of_labels(
 
 
 def label_fractions(text: str) -> tuple[float, ...]:
-    """Return the label fractions of a text such as "0.01,0.1,1"."""
+    """Return the label fractions of a text such as "0.01,0.1,1"; BadInputError for any other text."""
     try:
         return checked_fractions([float(part) for part in text.split(",")])
     except ValueError:

@@ -77,7 +77,11 @@ class RunRequest:
 
     @cached_property
     def launch(self) -> LaunchOptions:
-        """Launch of the sweep; for a resumed one, including the options in its record."""
+        """Launch of the sweep; for a resumed one, including the options in its record.
+
+        Raises:
+            BadInputError: Options contradict each other, or a new sweep lacks a space.
+        """
         space, typed = self.space, self._typed()
         if self.objective is not None and space is None:
             raise BadInputError(f"--objective {self.objective}: a sweep keeps its objective; add --space NAME")

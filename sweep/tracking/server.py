@@ -57,7 +57,7 @@ class TrackingServer:
         self.stop()
 
     def start(self) -> None:
-        """Start the server and wait until it answers."""
+        """Start the server and wait until it answers; BadInputError with the end of its log if it doesn't."""
         environment = {key: value for key, value in os.environ.items() if not key.startswith("MLFLOW_TRACKING_")}
         listening = self._listen()
         held, self._alive = os.pipe()  # the other end closes when this process ends in any way

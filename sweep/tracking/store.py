@@ -143,7 +143,7 @@ class TrackingStore:
         return MlflowClient(tracking_uri=self.uri)
 
     def experiment_id(self, client: Any) -> str:
-        """Return the id of the experiment; create it if needed."""
+        """Return the id of the experiment, created if needed; BadInputError if it was deleted in MLflow."""
         found = client.get_experiment_by_name(self.experiment)
         if found is None:
             found = self._create_experiment(client)

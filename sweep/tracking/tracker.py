@@ -82,7 +82,11 @@ class SweepTracker:
         return self._known_runs is not None
 
     def start_sweep(self, record: "SweepRecord") -> None:
-        """Show the sweep as running: find its run by name, or create it. Call it before any method for trials."""
+        """Show the sweep as running: find its run by name, or create it. Call it before any method for trials.
+
+        Raises:
+            BadInputError: MLflow can't search for the sweep's name.
+        """
         if "'" in record.name:
             raise BadInputError(f"name {record.name!r}: must not contain a quote, MLflow can't search for it")
         self._known_runs = MlflowRuns(self._store, self._client, record)

@@ -31,6 +31,9 @@ def view(images: Tensor, draws: ViewDraws, *, image_size: int) -> Tensor:
 
     Returns:
         Views (k N, C, image_size, image_size), float32 in [0, 1].
+
+    Raises:
+        ValueError: The draws need red, green and blue channels, and the images have none.
     """
     pixels = images.permute(0, 2, 3, 1).contiguous().numpy()  # the layout of stores, so nothing is copied
     count, channels = len(draws), images.shape[1]

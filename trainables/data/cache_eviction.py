@@ -37,7 +37,11 @@ def hold(folder: Path) -> IO[bytes]:
 
 
 def make_room(root: Path, needed: int, limit: int) -> None:
-    """Remove unlocked stores, the least recently used first, until `needed` bytes fit; remove none if they can't."""
+    """Remove unlocked stores, the least recently used first, until `needed` bytes fit; remove none if they can't.
+
+    Raises:
+        BadInputError: They can't fit within the limit beside the stores in use.
+    """
     with locked(root / ".room.lock"):
         for partial in root.glob(".*.partial"):
             with locked(root / f".{partial.name.split('.')[1]}.lock", wait=False) as abandoned:

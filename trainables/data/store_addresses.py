@@ -44,7 +44,7 @@ def checked_root(folder: Path, given_by: str) -> Path:
 
 
 def remote_root() -> str | None:
-    """Return SWEEP_DATA if it is a remote address (s3://..., file://...), else None."""
+    """Return SWEEP_DATA if it is a remote address (s3://...), else None; BadInputError for one with a secret."""
     chosen = os.environ.get("SWEEP_DATA", "")
     if "://" not in chosen:
         return None

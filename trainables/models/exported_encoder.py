@@ -142,7 +142,11 @@ class ExportedEncoder(nn.Module):
         self.to(state["conv1.weight"].dtype)
 
     def forward(self, images: Tensor) -> Tensor:
-        """Return features (N, output_width) of (N, C, H, W) images: integers as stored, or floats from 0 to 1."""
+        """Return features (N, output_width) of (N, C, H, W) images: integers as stored, or floats from 0 to 1.
+
+        Raises:
+            BadInputError: The images have another shape than those of training.
+        """
         expected = (self.conv1.in_channels, *self.size)
         if images.dim() != 4 or images.shape[1:] != expected:
             raise BadInputError(f"images: must be (N, {', '.join(map(str, expected))}), got {tuple(images.shape)}")

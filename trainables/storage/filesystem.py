@@ -38,7 +38,11 @@ class Storage:
 
     @classmethod
     def at(cls, address: str | Path) -> "Storage":
-        """Return the storage at a local path or a URI (s3://, gs://, file://)."""
+        """Return the storage at a local path or a URI (s3://, gs://, file://).
+
+        Raises:
+            BadInputError: It is empty, isn't a URI that pyarrow opens, names no bucket, or contains a secret.
+        """
         text = str(address)
         if not text.strip():
             raise BadInputError("storage '': is empty (a variable that isn't set?); give a folder or a URI")

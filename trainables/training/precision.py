@@ -17,6 +17,9 @@ def set_precision(precision: Precision, device: torch.device) -> None:
 
     By default torch uses TF32 in convolutions, which keeps 10 of float32's 23 mantissa bits. If requested, TF32 is used
     only in convolutions, which take most of the time; views, the loss, kNN and the regression use matrix products.
+
+    Raises:
+        BadInputError: TF32 is requested on another device than a GPU.
     """
     if device.type != "cuda":
         if precision == "tf32":

@@ -44,7 +44,11 @@ class StoreRows:
 
 
 def assigned_rows(rows: IndexRows, request: PrepareRequest, listing: ImageSource) -> StoreRows:
-    """Sort the rows by name, assign classes and splits, and drop rows without a split or outside the label set."""
+    """Sort the rows by name, assign classes and splits, and drop rows without a split or outside the label set.
+
+    Raises:
+        BadInputError: Two images have one name.
+    """
     order = sorted(range(len(rows.names)), key=rows.names.__getitem__)
     names = [rows.names[row] for row in order]
     for first, second in pairwise(names):

@@ -190,7 +190,7 @@ def _leaks(table: StoreRows, path: Path, layout: ImageLayout) -> LeakCounts:
 
 
 def map_pixels(path: Path, layout: ImageLayout) -> NDArray[np.generic]:
-    """Return all images of a pixel file as a memory-mapped array (images, H, W, C)."""
+    """Return all images of a pixel file, memory-mapped (images, H, W, C); BadInputError if it can't be read."""
     try:
         flat = np.memmap(path, dtype=layout.dtype, mode="r")
     except (OSError, ValueError) as error:

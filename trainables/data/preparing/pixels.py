@@ -160,6 +160,9 @@ def percentile_tables(
 
     Returns:
         Tables (channels, 65536), uint8, and one (low, high) per channel.
+
+    Raises:
+        BadInputError: There is no image.
     """
     counts: NDArray[np.int64] | None = None
     for picture in _decoded(_sampled(entries), reference, skip_corrupt=skip_corrupt):

@@ -253,7 +253,7 @@ def limited(member: IO[bytes], where: str) -> bytes:
 
 
 def first_bytes(source: Path) -> bytes:
-    """Return the first bytes of a file, which identify its format."""
+    """Return the first bytes of a file, which identify its format; BadInputError if it can't be read."""
     try:
         with source.open("rb") as file:
             return file.read(BLOCK)

@@ -18,7 +18,11 @@ PROBED_FOLDERS = 20
 
 
 def find_root(request: PrepareRequest, levels: int) -> Path:
-    """Return the folder that holds the patches: the source, or a folder that it wraps."""
+    """Return the folder that holds the patches: the source, or a folder that it wraps.
+
+    Raises:
+        BadInputError: There is no such folder, or there are several.
+    """
     source, expected = request.required_source(), request.facts.layout
     if not source.is_dir():
         raise BadInputError(f"{source}: no such folder or tar; expected {expected}")

@@ -96,7 +96,7 @@ def rgb(image: Image.Image) -> NDArray[np.uint8]:
 
 
 def one_band(image: Image.Image) -> NDArray[np.uint16]:
-    """Return the values (H, W), uint16, of an opened single-band 16-bit image."""
+    """Return the values (H, W), uint16, of an opened image; ValueError unless it has one band of 16 bits."""
     if not image.mode.startswith("I;16"):
         raise ValueError(f"expected one band of 16 bits, found PIL mode {image.mode}")
     return np.asarray(image).astype(np.uint16, copy=False)

@@ -53,6 +53,7 @@ def read_tiff(content: bytes, reading: ReadingOptions) -> DecodedImage:
 
     Raises:
         NotReadError: An ambiguous or unsupported file.
+        ValueError: A damaged file, or one of more pages than any image has.
     """
     with tiff_library().TiffFile(io.BytesIO(content), **OTHER_FILES) as tiff:
         if len(tiff.pages) > MOST_PAGES:
@@ -181,6 +182,9 @@ def enlarged_page(band: NDArray[Any], largest: tuple[int, int], rule: str) -> ND
         band: Page (h, w, C).
         largest: Height and width of the largest page.
         rule: One of RESAMPLING.
+
+    Raises:
+        NotReadError: The page has another aspect ratio.
     """
     if band.shape[:2] == largest:
         return band
