@@ -90,8 +90,8 @@ def finest_files(scene: Path) -> dict[str, Path]:
 
 def _several(scene: Path, *paths: Path) -> BadInputError:
     names = ", ".join(str(path.relative_to(scene if scene.is_dir() else scene.parent)) for path in paths)
-    own = scene_of(paths[0].name)
-    one = f"one ({paths[0].parent / own})" if own else "the folder of one"
+    own = paths[0].parent / scene_of(paths[0].name)
+    one = "the folder of one" if own == paths[0].parent else f"one ({product_of(own)})"
     return BadInputError(
         f"{scene}: contains several scenes ({names}); give {one}, or put the files of each scene into a folder of its "
         "own"

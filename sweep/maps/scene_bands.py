@@ -30,7 +30,7 @@ def chosen_bands(request: PrepareRequest, scenes: Sequence[Path]) -> tuple[str, 
     _refuse_several_kinds(request.required_source(), of_bands)
     if asked and asked != SENTINEL_2_BANDS:
         return asked
-    have = {path: {band for band, _, _ in band_files(path)} for path in of_bands}
+    have = {path: _bands_of(path) for path in of_bands}
     if any(own & set(SPECTRAL) for own in have.values()):
         have = {path: _in_common(path, own) for path, own in have.items()}
     found = set().union(*have.values())
@@ -43,6 +43,14 @@ def chosen_bands(request: PrepareRequest, scenes: Sequence[Path]) -> tuple[str, 
                 f"bands that all have: --bands {','.join(_ordered(set.intersection(*have.values())))}"
             )
     return _ordered(found)
+
+
+def _bands_of(scene: Path) -> set[str]:
+    """Return the bands of a scene; BadInputError if its mask of clouds alone is there."""
+    found = {band for band, _, _ in band_files(scene)}
+    if not found:
+        raise BadInputError(f"{scene}: has a mask of clouds, but no band; fetch its bands, or remove it")
+    return found
 
 
 def _of_files(files: Sequence[Path]) -> tuple[str, ...]:

@@ -25,11 +25,13 @@ OFFSETS_SINCE = "2022-01-25"
 
 
 def name_of(scene: Path) -> str:
-    """Return the name of a scene, of which its chips have theirs."""
+    """Return the name of a scene, of which its chips have theirs: that of its bands, if its folder's has no date."""
     other = other_scene(scene)
     if other is not None:
         return other.scene
-    return scene.stem if scene.is_file() or scene.suffix.upper() == ".SAFE" else scene.name
+    if scene.is_file() or scene.suffix.upper() == ".SAFE":
+        return scene.stem
+    return scene.name if dates_in(scene.name) else _bands_name(scene) or scene.name
 
 
 def tile_of(scene: Path) -> str:

@@ -95,6 +95,18 @@ def test_the_folders_of_aws_are_one_scene_with_the_finest_bands(tmp_path: Path) 
     assert {chip.cloud for chip in store.chips(np.arange(4)) or []} == {0.0, 1.0}
 
 
+def test_a_folder_whose_name_tells_nothing_has_its_bands_name(tmp_path: Path) -> None:
+    """As the folders of bands of two products do, IMG_DATA."""
+    for tile, left in (("T34VER", 0.0), ("T34VES", 5000.0)):
+        product = write_product(tmp_path / tile, tile=tile, side=4 * SIDE, date="20210613", left=left)
+        images = next(product.rglob("IMG_DATA"))
+        (tmp_path / "in" / tile).mkdir(parents=True)
+        for folder in images.iterdir():
+            folder.rename(tmp_path / "in" / tile / folder.name)
+    found = tiles_and_dates(pool(tmp_path / "in"))
+    assert found == {(f"{tile}_20210613T101031", tile, "2021-06-13") for tile in ("T34VER", "T34VES")}
+
+
 def test_links_and_hidden_files_make_no_second_scene(tmp_path: Path) -> None:
     product = write_product(tmp_path / "in", side=4 * SIDE)
     for path in list(product.rglob("*.jp2")):

@@ -92,6 +92,15 @@ def lonely_mask(folder: Path) -> None:
     scene(folder, "HLS.S30.T34VER.2017164T101032.v2.0.Fmask.tif", bands=1)
 
 
+def lonely_classes(folder: Path) -> None:
+    scene(folder, "T34VER_20210613T101031_SCL_20m.tif", bands=1)
+
+
+def bands_beside_a_product(folder: Path) -> None:
+    write_product(folder, side=SIDE)
+    scene(folder, "x_B04.tif", bands=1)
+
+
 def two_levels(folder: Path) -> None:
     write_product(folder, side=SIDE)
     write_product(folder, side=SIDE, date="20230813", level="L1C")
