@@ -69,7 +69,7 @@ def decode_band(file: File, *, largest: int) -> NDArray[np.uint16]:
 
 
 def decode_any(file: File, reading: ReadingOptions = AS_READ) -> NDArray[np.generic]:
-    """Decode an image of any supported format (docs/data.md) to pixels (H, W, C), uint8 or uint16."""
+    """Decode an image of any supported format (docs/files_read.md) to pixels (H, W, C), uint8 or uint16."""
     return decode_image(file, reading).image
 
 
