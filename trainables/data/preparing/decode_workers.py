@@ -42,7 +42,13 @@ MAIN_UNREADABLE = (
     'workers import; put the function into a module, or keep it in a file with `if __name__ == "__main__":`'
 )
 LEAVE_OUT = "leave such files out with --skip-corrupt"
-BLAS_THREADS = "OPENBLAS_NUM_THREADS"
+SERVER_ENVIRONMENT = {
+    "OPENBLAS_NUM_THREADS": "1",  # read when NumPy is loaded there: one process a core needs no threads of its own
+    # glibc: keep freed memory, since each tile or image would otherwise be written into pages that are new to it.
+    "MALLOC_TRIM_THRESHOLD_": str(2**30),
+    "MALLOC_MMAP_THRESHOLD_": str(2**25),
+}
+"""Environment of the fork server, which the workers inherit."""
 OF_A_TERMINAL = (signal.SIGINT, signal.SIGHUP, signal.SIGQUIT)
 """Signals of a terminal to all its processes, which the parent handles."""
 Progress = Callable[[str, int, int | None], None]
@@ -187,8 +193,8 @@ def warm_up(reader: str = "") -> None:
     `reader` is the module that reads the images; empty: one that this module imports.
     """
     multiprocessing.get_context("forkserver").set_forkserver_preload([__name__, *([reader] if reader else [])])
-    before = os.environ.get(BLAS_THREADS)
-    os.environ[BLAS_THREADS] = "1"  # read when NumPy is loaded there: one process a core needs no threads of its own
+    before = {name: os.environ.get(name) for name in SERVER_ENVIRONMENT}
+    os.environ.update(SERVER_ENVIRONMENT)
     heard = signal.pthread_sigmask(signal.SIG_BLOCK, OF_A_TERMINAL)  # which the processes started here inherit
     try:
         multiprocessing.resource_tracker.ensure_running()
@@ -196,7 +202,8 @@ def warm_up(reader: str = "") -> None:
         multiprocessing.forkserver.ensure_running()
     finally:
         signal.pthread_sigmask(signal.SIG_SETMASK, heard)
-        os.environ.pop(BLAS_THREADS) if before is None else os.environ.update({BLAS_THREADS: before})
+        for name, value in before.items():
+            os.environ.pop(name) if value is None else os.environ.update({name: value})
 
 
 def _worker_count() -> int:
