@@ -3,10 +3,10 @@
 import secrets
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import rasterio  # noqa: F401  # so that what worker processes are forked from has it
@@ -29,8 +29,7 @@ STRIP_BYTES = 2**24
 """Maximum size of a strip that is read at once; a row of chips of a Sentinel-2 tile, three bands, has 8 MB."""
 
 
-@dataclass(frozen=True, slots=True)
-class _PlacedChip:
+class _PlacedChip(NamedTuple):
     """Chip with its position in the scene, its name and its place."""
 
     path: Path

@@ -1,6 +1,5 @@
 """Footprints of turned, sheared and mirrored grids: overlaps, splits and identifiers are those of their true ground."""
 
-from dataclasses import replace
 from math import cos, radians, sin
 
 import numpy as np
@@ -102,6 +101,6 @@ def test_ground_that_differs_has_another_footprint() -> None:
     """All of these begin at one corner, with pixels of one width."""
     found = [chip(linear, 5e5, 7e6) for linear in (*LINEAR, (PIXEL, 0.0, 0.0, PIXEL), (-PIXEL, 0.0, 0.0, -PIXEL))]
     assert len({own.footprint for own in found}) == len(found)
-    moved = replace(found[1], transform=tuple(value * (1 + 1e-13) for value in found[1].transform))
+    moved = found[1]._replace(transform=tuple(value * (1 + 1e-13) for value in found[1].transform))
     assert moved.footprint == found[1].footprint
     assert found[0].footprint == f"{found[0].place} 240.000"

@@ -1,7 +1,6 @@
 """Chips of several coordinate reference systems and sizes: no test chip's ground is trained on, and leaks are found."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -81,9 +80,9 @@ def test_neighbours_in_degrees_are_different_places() -> None:
     """Chips of 16 pixels of 0.3 m, 5e-5 degrees apart, and one of the next date that is moved by a rounding error."""
     chips = grid(DEGREES, "aerial", 2.7e-6, side=16)
     assert len({chip.place for chip in chips}) == len({chip.footprint for chip in chips}) == len(chips)
-    again = replace(chips[5], transform=tuple(value * (1 + 1e-13) for value in chips[5].transform))
+    again = chips[5]._replace(transform=tuple(value * (1 + 1e-13) for value in chips[5].transform))
     assert (again.place, again.footprint) == (chips[5].place, chips[5].footprint)
     utm = grid(EAST_OF_32, "T32TQT", 10.0)[0]
     assert utm.place == f"EPSG:32632 {utm.transform[2]:.3f} {utm.transform[5]:.3f}"
-    turned = replace(utm, transform=(0.0, 10.0, utm.transform[2], 10.0, 0.0, utm.transform[5]))
+    turned = utm._replace(transform=(0.0, 10.0, utm.transform[2], 10.0, 0.0, utm.transform[5]))
     assert turned.ground_side == utm.ground_side == 240.0

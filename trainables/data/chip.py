@@ -2,10 +2,11 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
+from itertools import chain
+from typing import Any, NamedTuple
 
+import numpy as np
 import pyarrow as pa
 
 SQUARE = 1e-6
@@ -13,9 +14,11 @@ SQUARE = 1e-6
 COVERS = ("cloud", "shadow", "snow", "nodata")
 
 
-@dataclass(frozen=True, slots=True)
-class Chip:
-    """Place, date and cover of a chip; a cover is a share of its pixels, None if unknown."""
+class Chip(NamedTuple):
+    """Place, date and cover of a chip; a cover is a share of its pixels, None if unknown.
+
+    A tuple in the order of CHIP_TYPE, which is made and written much faster than a data class.
+    """
 
     scene: str
     tile: str
@@ -37,9 +40,8 @@ class Chip:
     nodata: float | None
 
     def counted(self, nodata: float) -> "Chip":
-        """Return the chip with its share of nodata; `dataclasses.replace` takes four times as long."""
-        place = self.scene, self.tile, self.date, self.crs, self.transform, self.side, self.longitude, self.latitude
-        return Chip(*place, self.cloud, self.shadow, self.snow, nodata)
+        """Return the chip with its share of nodata; `_replace` takes three times as long."""
+        return Chip(*self[:-1], nodata)
 
     @property
     def centre(self) -> tuple[float, float]:
@@ -51,9 +53,9 @@ class Chip:
     @property
     def place(self) -> str:
         """Identifier of the covered ground, the same for all dates."""
-        _, _, left, _, _, top = self.transform
-        digits = _digits(self._pixel)
-        return f"{self.crs or self.scene} {left:.{digits}f} {top:.{digits}f}"
+        a, _, left, d, _, top = self.transform
+        digits = _digits(math.hypot(a, d))
+        return f"{self.crs or self.scene} {_coordinate(left, digits)} {_coordinate(top, digits)}"
 
     @property
     def footprint(self) -> str:
@@ -94,6 +96,12 @@ def _digits(pixel: float) -> int:
     return max(3, math.ceil(-math.log10(pixel)) + 2) if pixel > 0.0 else 3
 
 
+@lru_cache(maxsize=2**16)
+def _coordinate(value: float, digits: int) -> str:
+    """Return a coordinate as text; the chips of a row or column share one."""
+    return f"{value:.{digits}f}"
+
+
 CHIP_TYPE = pa.struct(
     [
         *((name, pa.string()) for name in ("scene", "tile", "date", "crs")),
@@ -107,19 +115,22 @@ CHIP_TYPE = pa.struct(
 
 def written(chips: Sequence[Chip]) -> Any:
     """Return chips as an Arrow array of CHIP_TYPE."""
-    columns = [pa.array([getattr(chip, own.name) for chip in chips], own.type) for own in CHIP_TYPE]
+    facts = list(zip(*chips, strict=True)) or [()] * CHIP_TYPE.num_fields
+    columns = [
+        _transforms(values) if own.name == "transform" else pa.array(values, own.type)
+        for own, values in zip(CHIP_TYPE, facts, strict=True)
+    ]
     return pa.StructArray.from_arrays(columns, fields=list(CHIP_TYPE))
 
 
-def facts_of(column: Any) -> list[Any]:
-    """Return the facts of each chip of a column by name, None for a null; field by field, which takes half the time."""
-    if column.null_count:
-        return list(column.to_pylist())
-    names = [own.name for own in column.type]
-    values = zip(*(own.to_pylist() for own in column.flatten()), strict=True)
-    return [dict(zip(names, facts, strict=True)) for facts in values]
+def _transforms(transforms: Sequence[tuple[float, ...]]) -> Any:
+    """Return transforms as an Arrow array of lists, in a sixth of the time that `pa.array` takes."""
+    ends = np.cumsum([0, *map(len, transforms)], dtype=np.int32)
+    return pa.ListArray.from_arrays(ends, np.fromiter(chain.from_iterable(transforms), np.float64))
 
 
 def read(column: Any) -> list[Chip]:
     """Return the chips of a column without nulls."""
-    return [Chip(**{**facts, "transform": tuple(facts["transform"])}) for facts in facts_of(column)]
+    facts = [own.to_pylist() for own in column.flatten()]
+    facts[Chip._fields.index("transform")] = map(tuple, facts[Chip._fields.index("transform")])
+    return list(map(Chip, *facts))

@@ -10,7 +10,8 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from trainables.data.chip import CHIP_TYPE, Chip, facts_of, written
+from trainables.data.chip import CHIP_TYPE, Chip, written
+from trainables.data.json_column import json_of
 from trainables.data.splits import SPLITS
 from trainables.data.stable_hash import SALTS
 from trainables.data.store_format import CHECKSUM_BYTES
@@ -161,14 +162,16 @@ def fingerprint(info: StoreInfo, rows: Any) -> str:
     """
     identity = json.dumps(info.model_dump(mode="json", include=set(IDENTITY)), sort_keys=True)
     digest = hashlib.sha256(identity.encode() + b"\n")
-    digest.update(b"".join(rows.column("checksum").to_pylist()))
+    checksums = rows.column("checksum")
+    digest.update(checksums.buffers()[1][checksums.offset * CHECKSUM_BYTES :][: len(checksums) * CHECKSUM_BYTES])
     labels = rows.column("labels")
     for numbers in (labels.offsets.to_numpy(), labels.values.to_numpy(), rows.column("split").indices.to_numpy()):
         digest.update(numbers.astype("<i8").tobytes())
     if labels.null_count:
         digest.update(known_labels(rows).tobytes())
     if "chip" in rows.schema.names:
-        digest.update(json.dumps(facts_of(rows.column("chip"))).encode())
+        for text in json_of(rows.column("chip")):
+            digest.update(text.encode())
     if _has_numbers(rows):
         digest.update(rows.column("number").to_numpy(zero_copy_only=False).astype("<f8").tobytes())
     for name in ("name", "place", "original_labels"):

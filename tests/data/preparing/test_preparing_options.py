@@ -1,5 +1,6 @@
 """Archives as published, and what can be chosen when a store is made of them."""
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -69,6 +70,14 @@ ARCHIVES: dict[str, Callable[[Path], tuple[Path, Path]]] = {
     "bigearthnet_v1": archive_of_v1,
     "bigearthnet_v2": archive_of_v2,
 }
+
+
+def test_workers_keep_freed_memory_and_the_program_its_environment() -> None:
+    before = dict(os.environ)
+    with decode_workers._workers() as (pool, _):
+        inherited = {name: pool.submit(os.getenv, name).result() for name in decode_workers.SERVER_ENVIRONMENT}
+    assert inherited == decode_workers.SERVER_ENVIRONMENT
+    assert os.environ == before
 
 
 def test_preparing_loads_neither_torch_nor_scipy() -> None:

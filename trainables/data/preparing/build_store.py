@@ -180,7 +180,7 @@ def _leaks(table: StoreRows, path: Path, layout: ImageLayout) -> LeakCounts:
     tiles = [tile_position(name) for name in table.names]
     leaks = find_leaks(
         names=table.names,
-        splits=[splits.SPLITS[code] for code in table.splits],
+        splits=[splits.SPLITS[code] for code in table.splits.tolist()],
         content=np.array(table.checksums, dtype=f"V{CHECKSUM_BYTES}"),
         hashes=np.array(table.hashes, dtype=np.uint64),
         tiles=tiles if any(tiles) else None,

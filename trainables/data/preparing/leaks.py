@@ -91,8 +91,9 @@ def find_leaks(
         tiles: Tile name, row and column of each image, None if unknown; None: no tiles.
         pixels: Function that returns the images (M, H, W, C) of M row numbers.
     """
-    codes = np.unique(np.asarray(splits), return_inverse=True)[1]
-    held_out = np.asarray(splits) != "train"
+    numbers = {split: number for number, split in enumerate(sorted(set(splits)))}
+    codes = np.array([numbers[split] for split in splits], dtype=np.int64)
+    held_out = codes != numbers.get("train", -1)
     same = _twins(list(_runs(content)), codes, held_out)
     searched = held_out.copy()
     searched[[pair[0] for pair in same]] = False
