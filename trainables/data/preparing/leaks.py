@@ -56,9 +56,12 @@ def perceptual_hashes(images: NDArray[np.generic]) -> NDArray[np.uint64]:
     stretches = _stretches(height, HASH_ROWS)
     most = max(stop - start for start, stop in stretches) * np.iinfo(images.dtype).max  # type: ignore[type-var]
     sums = np.uint16 if most < 2**16 else np.uint32  # the narrower, the faster
-    bands = [flat[:, start:stop].sum(axis=1, dtype=sums) for start, stop in stretches]
+    if height % HASH_ROWS:
+        bands = np.stack([flat[:, start:stop].sum(axis=1, dtype=sums) for start, stop in stretches], axis=1)
+    else:  # of equal height: in one call, which takes a third of the time
+        bands = flat.reshape(count, HASH_ROWS, -1, flat.shape[2]).sum(axis=2, dtype=sums)
     columns, lengths = _cells(width, HASH_COLUMNS, channels)
-    cells = np.stack(bands, axis=1).astype(np.float64) @ columns
+    cells = bands.astype(np.float64) @ columns
     cells /= lengths
     bits = (cells[:, :, :-1] < cells[:, :, 1:]).reshape(count, -1)
     hashes = np.packbits(bits, axis=1).view(">u8").ravel().astype(np.uint64)

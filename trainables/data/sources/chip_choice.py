@@ -47,7 +47,7 @@ class ChipChoice:
 
     def refusal(self, chip: Chip) -> str:
         """Return why a chip is left out; empty if it is kept."""
-        for cover, share in zip(COVERS, chip[-len(COVERS) :], strict=True):
+        for cover, share in zip(COVERS, (chip.cloud, chip.shadow, chip.snow, chip.nodata), strict=True):
             if share is not None and (reason := self.too_much(cover, share)):
                 return reason
         return ""
