@@ -75,7 +75,7 @@ PRODUCTS = (
 
 @dataclass(frozen=True)
 class OtherFile:
-    """File of such a product: its band, or the mask, and the scene that its name tells."""
+    """File of such a product: its band, or the mask, and the scene in its name."""
 
     product: OtherProduct
     scene: str
@@ -88,7 +88,7 @@ class OtherFile:
 
 @lru_cache(maxsize=2**14)
 def other_file(name: str) -> OtherFile | None:
-    """Return what the name of a file tells; None if it is none of these products' bands or masks."""
+    """Return the band and scene in a file's name; None if it is none of these products' bands or masks."""
     for product in PRODUCTS:
         match = product.pattern.match(name)
         if match is None:

@@ -151,7 +151,7 @@ class SweepSession:
         from sweep.cluster.cluster_watch import watched
 
         watch = watched()
-        if watch is None or self._location.from_python:  # whoever called it may interrupt it
+        if watch is None or self._location.from_python:  # its caller may interrupt it
             return
 
         def end() -> None:

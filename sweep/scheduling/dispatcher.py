@@ -95,7 +95,7 @@ class Dispatcher:
         self._stop = ""
         self._first_error: Exception | None = None
 
-    # Asked by whoever has room
+    # Called by the runner of attempts when it has free resources
 
     def next(self) -> TrialAttempt | Literal["finished"] | None:
         """Return an attempt to run; None if there is none at the moment, FINISHED if there won't be another."""
@@ -143,7 +143,7 @@ class Dispatcher:
             self._note(error)
             return GO
 
-    # Told by whoever runs them
+    # Called by the runner of attempts, at each event
 
     def started(self, attempt: TrialAttempt) -> None:
         """Record that the attempt has its resources."""

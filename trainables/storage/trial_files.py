@@ -33,7 +33,7 @@ from trainables.storage.trial_records import (
     FinalRecord,
 )
 
-if TYPE_CHECKING:  # torch takes seconds to import, and who only reads records needs none
+if TYPE_CHECKING:  # torch takes seconds to import, and readers of records need none
     import torch
 
     from trainables.storage.host_copy import HostCopy
@@ -79,7 +79,7 @@ class TrialFiles:
             self._backlog.write(self._name(name), perform)
 
     def _name(self, name: str) -> str:
-        return f"{self.storage.root}/{name}"  # one desk writes the files of several trials
+        return f"{self.storage.root}/{name}"  # one queue has the writes of several trials
 
     def write_config(self, config: dict[str, Any], fingerprint: str) -> None:
         """Write the trial's configuration; fields of a later version are kept."""

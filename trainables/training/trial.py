@@ -88,7 +88,7 @@ def train(
         if config.epochs == 0:
             yield trial.evaluate_untrained()
         trial.finish()
-    finally:  # also when whoever iterates stops here
+    finally:  # also when the caller stops iterating
         files.flush()
 
 
