@@ -128,8 +128,11 @@ def _said(facts: dict[str, Any]) -> list[str]:
         hidden = ", ".join(f"{cover} {100 * share:.1f} %" for cover, share in facts["scl"].items())
         lines.append(f"left out by the scene classification, of the scene: {hidden}")
     if "number" in facts:
+        from trainables.printing.close_numbers import in_range, range_text
+
         own, area = facts["number"], facts["valid"]["hectares"]
-        values = f"mean {own['mean']:.4g}, deviation {own['deviation']:.4g}, {own['least']:.4g} to {own['largest']:.4g}"
+        ends = (own["least"], own["largest"])
+        values = f"mean {in_range(own['mean'], *ends)}, deviation {own['deviation']:.4g}, {range_text(*ends)}"
         return [*lines, f"{own['name']}: {values}" + ("" if area is None else f", over {area:,.1f} ha")]
     for name, own in sorted(facts["classes"].items(), key=lambda item: -item[1]["pixels"]):
         if own["pixels"]:

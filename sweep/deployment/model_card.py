@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Any
 
 from sweep.deployment.trial_choice import ChosenTrial
 from trainables.metrics.names import LINEAR
+from trainables.printing.close_numbers import in_range, range_text
 from trainables.printing.printable_text import markdown_text, printable
 
 if TYPE_CHECKING:
@@ -140,7 +141,8 @@ def _number(chosen: ChosenTrial) -> dict[str, str]:
     learned, name = chosen.final.number, f"{chosen.store.number} ({chosen.store.name})"
     if learned is None:
         return {"name": name, "learned": "The values that it was learned from weren't kept."}
-    ends = f"{learned.least:.4g} to {learned.largest:.4g}, mean {learned.mean:.4g}, deviation {learned.deviation:.4g}"
+    mean = in_range(learned.mean, learned.least, learned.largest)
+    ends = f"{range_text(learned.least, learned.largest)}, mean {mean}, deviation {learned.deviation:.4g}"
     return {
         "name": name,
         "learned": f"Learned from values of {ends}; predictions beyond these ends are extrapolated.",

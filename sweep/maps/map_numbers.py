@@ -9,6 +9,7 @@ import numpy as np
 from sweep.maps.ground_resolution import GroundResolution, area
 from sweep.maps.windows import Mask, Values
 from trainables.errors import BadInputError
+from trainables.printing.close_numbers import range_text
 
 ROUNDED = 1e-3
 """Share of the learned range that float32 may round; beyond it, a map has float64 numbers."""
@@ -81,7 +82,7 @@ class MapNumbers:
             return []
         low, high = own["learned"]
         share = f"{100 * own['extrapolated']:.2g} % of the mapped pixels"
-        return [f"{share} are beyond the values that the model learned from ({low:.4g} to {high:.4g}): extrapolated"]
+        return [f"{share} are beyond the values that the model learned from ({range_text(low, high)}): extrapolated"]
 
 
 class NumberSummary:

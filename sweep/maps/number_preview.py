@@ -11,6 +11,7 @@ from matplotlib.patheffects import withStroke
 from sweep.figures.style import INK, label
 from sweep.maps.preview import LONGEST_NAME, NO_DATA, MapPreview, legend, square_kilometres, unmapped
 from sweep.maps.windows import Values
+from trainables.printing.close_numbers import in_range, range_text
 
 COLOURS = "viridis"
 """Perceptually uniform colour map, also for colour-blind readers."""
@@ -32,7 +33,8 @@ class NumberPreview(MapPreview):
         """Return the number's mean and range, and the mapped area."""
         own, area = self.facts["number"], self.facts["valid"]["square_kilometres"]
         over = "" if area is None else f" over {square_kilometres(area)}"
-        return f"{self.name}: mean {own['mean']:.4g}, {own['least']:.4g} to {own['largest']:.4g}{over}"
+        ends = (own["least"], own["largest"])
+        return f"{self.name}: mean {in_range(own['mean'], *ends)}, {range_text(*ends)}{over}"
 
     def draw_map(self, drawn: Figure, axes: Axes) -> str:
         """Draw the numbers with a colour bar, on which lines mark the range of training."""
@@ -63,4 +65,4 @@ class NumberPreview(MapPreview):
         for end in lines:
             bar.ax.axhline(end, color="white", linewidth=1.5, path_effects=[outline])
         marked = ("", " (white line)", " (white lines)")[len(lines)]
-        return f"; trained on {self.learned[0]:.6g} to {self.learned[1]:.6g}{marked}"
+        return f"; trained on {range_text(*self.learned)}{marked}"

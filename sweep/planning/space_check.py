@@ -163,7 +163,8 @@ def _check_metric(what: str, metric: str, known: frozenset[str], trial: PlannedT
     if metric in known or metric in OF_THE_MACHINE or (_of_one_label(metric) and not trial.labelled.class_names):
         return
     config = trial.config
-    if not trial.labels.known and metric.rpartition("/")[2] not in LABEL_FREE_DIRECTION:
+    exists = metric in _possible(trial) or _of_one_label(metric)
+    if exists and not trial.labels.known and metric.rpartition("/")[2] not in LABEL_FREE_DIRECTION:
         raise BadInputError(f"{what}: {metric!r} {_needs_labels(config.labelled_dataset, known)}")
     about = f"{what}: {metric!r} isn't a metric of the trials of {config.labelled_dataset} (target {config.target!r})"
     raise BadInputError(about + _remedy(metric, known, trial))
@@ -183,6 +184,9 @@ def _remedy(metric: str, known: frozenset[str], trial: PlannedTrial) -> str:
     config, on_test = trial.config, f"test/{metric.partition('/')[2]}"
     if metric.startswith("val/") and on_test in known and not trial.labels.validation:
         return f": no split is held out for validation; set validation_fraction, or take {on_test!r}"
+    on_validation = f"val/{metric.partition('/')[2]}"
+    if metric.startswith("test/") and on_validation in known and has_direction(metric):
+        return f": it is measured on the validation split alone; take {on_validation!r}"
     if on_test in final_metrics(config, trial.labels):
         return f": it isn't evaluated after every epoch (knn_every is {config.knn_every})"
     if metric in _possible(trial) and config.epochs == 0:
@@ -191,17 +195,18 @@ def _remedy(metric: str, known: frozenset[str], trial: PlannedTrial) -> str:
     if metric in _possible(trial) and of_number != (config.target == "number"):
         kind = "numbers" if of_number else "classes"
         return f": it measures predicted {kind}; it has: {', '.join(sorted(known))}"
-    if on_test in _possible(trial) and not config.positive:
+    if on_test in _possible(trial) - _possible(trial, positive=()) and not config.positive:
         return ": it needs to know what counts as positive; set positive, or another target"
-    return nearest(metric, known) or f"; it has: {', '.join(sorted(known))}"
+    ranking = [name for name in sorted(known) if has_direction(name)]
+    return nearest(metric, ranking) or f"; it has: {', '.join(ranking)}"
 
 
-def _possible(trial: PlannedTrial) -> frozenset[str]:
-    """Return the metrics that the trial would have with some other settings."""
+def _possible(trial: PlannedTrial, positive: tuple[str, ...] = ("a",)) -> frozenset[str]:
+    """Return the metrics that the trial would have with some other settings, with or without `positive` classes."""
     found = set(OF_THE_MACHINE)
     for target in ("classes", "positive", "labels", "number"):
         for training in ("simclr", "supervised"):
-            changes = {"target": target, "training": training, "positive": ("a",), "evaluation_dataset": None}
+            changes = {"target": target, "training": training, "positive": positive, "evaluation_dataset": None}
             config = trial.config.model_copy(update={**changes, "epochs": 1})
             for validation in (True, False):
                 found |= final_metrics(config, LabelFacts(1000, validation, trial.labelled.class_names))

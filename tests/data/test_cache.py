@@ -28,7 +28,7 @@ from trainables.data.stable_hash import SALTS, stable_fraction
 from trainables.data.store import ImageStore
 from trainables.data.store_addresses import data_root, store_address
 from trainables.data.store_format import FORMAT_VERSION, UNFINISHED
-from trainables.data.store_info import LeakCounts, StoreInfo
+from trainables.data.store_info import LeakCounts, StoreInfo, prepared
 from trainables.data.store_upload import upload
 from trainables.errors import BadInputError
 
@@ -325,6 +325,10 @@ def test_a_trial_opens_a_store_at_an_address(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("SWEEP_DATA", f"file://{tmp_path}/shared/")
     assert StoreInfo.read("digits") == info
     assert StoreInfo.read("eurosat") is None
+    with pytest.raises(
+        BadInputError, match=r"data set 'mine' is not prepared under file:.*; type: python -m sweep.data"
+    ):
+        prepared("mine")
     assert store_address("digits") == f"file://{tmp_path}/shared/digits"
     store = ImageStore.open("digits")
     assert store.path == tmp_path / "node" / info.fingerprint[:32]

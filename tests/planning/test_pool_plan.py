@@ -43,6 +43,16 @@ def test_an_objective_that_needs_labels_is_refused_with_the_ways_out(metric: str
         assert way in line
 
 
+@pytest.mark.parametrize(("metric", "meant"), [("lidar", "val/lidar"), ("val/lida", "val/lidar")])
+def test_a_metric_that_doesnt_exist_needs_no_labels(metric: str, meant: str) -> None:
+    with pytest.raises(
+        BadInputError, match=rf"'{metric}' isn't a metric of the trials of pool .*; did you mean '{meant}'"
+    ):
+        plan_of(metric)
+    with pytest.raises(BadInputError, match=r"'collapsd' isn't .*; it has: train/(?!.*collapsed).*uniformity"):
+        plan_of("collapsd")
+
+
 def test_halving_without_labels_takes_what_each_epoch_has() -> None:
     assert plan_of("val/lidar", halving=Halving("val/embedding_rank")).trials
     with pytest.raises(BadInputError, match=r"halving, at epoch 1: 'val/knn_top1' needs labels"):

@@ -265,8 +265,10 @@ class StoreInfo(BaseModel):
 
 
 def prepare_command(name: str) -> str:
-    """Return the shell command that prepares the store `name`."""
-    facts = KNOWN.get(name)
+    """Return the shell command that prepares the store `name`, or attaches a prepared store's label set."""
+    facts, (pool, _, labels) = KNOWN.get(name), name.rpartition(".")
+    if pool in known_names():
+        return f"python -m sweep.data label {pool} --table FILE --name {labels}"
     if facts is None:
         return f"python -m sweep.data prepare {{{','.join(KNOWN)}}} --source PATH --as {name}"
     downloads = " (downloads it; --source PATH takes what you have)" if facts.archive else " --source PATH"
@@ -280,9 +282,10 @@ def remove_command(name: str) -> str:
 
 def known_names(root: Path | None = None) -> list[str]:
     """Return the names of the known data sets and of the stores in the root."""
+    if root is None and remote_root() is not None:
+        return list(KNOWN)
     folder = root or data_root()
-    stores = [path.parent.name for path in folder.glob(f"*/{INFO_FILE}")] if remote_root() is None else []
-    return [*KNOWN, *sorted(stores)]
+    return [*KNOWN, *sorted(path.parent.name for path in folder.glob(f"*/{INFO_FILE}"))]
 
 
 def readable_info(name: str) -> StoreInfo | None:

@@ -14,6 +14,7 @@ from trainables.data.preparing.prepare import prepare, remove
 from trainables.data.preparing.verify import verify
 from trainables.data.store import ImageStore
 from trainables.data.store_format import PIXELS_FILE, ROWS_FILE
+from trainables.data.store_info import prepared
 from trainables.data.trial_data import TrialData
 from trainables.errors import BadInputError
 
@@ -67,6 +68,10 @@ def test_label_sets_live_beside_each_other_and_the_same_one_is_known(pool: Image
     other = attach(tmp_path, [row.replace(",a", ",c") for row in rows], name="two")
     with pytest.raises(BadInputError, match=r"pool\.one: has other labels already; choose another --name, or remove"):
         attach(tmp_path, rows[:20], name="one")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SWEEP_DATA", str(tmp_path))
+        with pytest.raises(BadInputError, match=r"type: python -m sweep\.data label pool --table FILE --name three$"):
+            prepared("pool.three")
     config = TrialConfig.parse({"dataset": "pool", "evaluation_dataset": "pool.one", "batch_size": 8})
     ids = {config.trial_id(f"{pool.fingerprint}+{own.info.fingerprint}") for own in (first, other)}
     assert len(ids) == 2

@@ -44,6 +44,9 @@ def test_what_stands_between_columns_is_read_from_the_header(between: str, told:
         ("path,split,label,split\na.png,train,dog,test\n", r"2 columns are named 'split'"),
         ("file;species\na.png;cat\n", r"no column 'path' among 'file', 'species'; name the table's own with --column"),
         ("path,label\na.png,cat,dog\n", r"t\.csv:2: 3 cells in 2 columns"),
+        ("path,label\n\n\na.png,cat,dog\n", r"t\.csv:4: 3 cells in 2 columns"),
+        ("path,label\n\n,cat\n", r"t\.csv:3: column path is empty"),
+        ("sep=;\npath;label\na.png;cat\n", r"t\.csv: its first line, 'sep=;', is Excel's and no row; remove it"),
         ("path,label\na.png,NaN\n", r"t\.csv:2: label 'NaN' means a missing label"),
         ("path,label\na.png,#N/A\n", r"label '#N/A' means a missing label"),
         ("path,label\na.png,NULL\n", r"label 'NULL' means a missing label"),
@@ -75,6 +78,13 @@ def test_a_missing_table_is_missing_and_a_folder_is_a_folder(tmp_path: Path) -> 
         BadInputError, match="no column 'fold' among 'path', 'label'; name the table's own with --column split"
     ):
         table_of(tmp_path / "t.csv", "path,label\na,b\n", columns={"split": "fold"})
+
+
+def test_cells_and_rows_that_excel_leaves_empty_are_no_rows(tmp_path: Path) -> None:
+    text = "path;label;;\r\na.png;cat;;;;\r\n;;;\r\n  \r\nb.png;dog\r\n;;;;;\r\n"
+    rows = table_of(tmp_path / "t.csv", text).rows
+    assert [(row.path, row.labels) for row in rows] == [("a.png", ("cat",)), ("b.png", ("dog",))]
+    assert rows[1].where.endswith("t.csv:5")
 
 
 def test_an_empty_cell_is_an_unlabelled_image(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import numpy as np
 
 from trainables.data.sources.table import TableRow
 from trainables.errors import BadInputError
+from trainables.printing.close_numbers import in_range, range_text
 
 NUMBER = re.compile(r"[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d{1,4})?", re.ASCII)
 DECIMAL_COMMA = re.compile(r"[+-]?\d*,\d+", re.ASCII)
@@ -58,7 +59,9 @@ def number_summary(table: Path, column: str, values: Sequence[float], written: S
             f"{table}: column {column!r} has one number, {values[0]:g}, for all images of the store that it labels, so "
             "there is nothing to learn; name the column of the number with --column label=NAME"
         )
-    spread = f"{min(values):.4g} to {max(values):.4g}, mean {np.mean(values):.4g}, deviation {deviation:.4g}"
+    low, high = min(values), max(values)
+    mean = in_range(float(np.mean(values)), low, high)
+    spread = f"{range_text(low, high)}, mean {mean}, deviation {deviation:.4g}"
     marks = {mark: written.count(mark) for mark in MISSING_MARKS if mark in written}
     unsure = "".join(f"; {mark:g} (rows: {count:,}) may stand for a missing number" for mark, count in marks.items())
     return f"a number per image, {column!r}: {spread}{unsure}"

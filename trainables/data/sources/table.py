@@ -31,6 +31,8 @@ USED = ("label", "split", "place")
 """Columns of every table; a label is needed."""
 PATH, POINT, DATE = ("path",), ("longitude", "latitude"), "date"
 """Columns that name an image, or a point and its date."""
+SEPARATOR_LINE = re.compile(r"\"?sep=.\"?\r?\n", re.IGNORECASE)
+"""First line by which Excel states the separator, which is no row."""
 DATE_TEXT = re.compile(r"(\d{4})-?(\d\d)-?(\d\d)(?:[T ].*)?", re.ASCII)
 OTHER_KINDS = {
     b"pk\x03\x04": "a zip or an Excel workbook; save it as CSV in UTF-8",
@@ -45,6 +47,10 @@ OTHER_KINDS = {
 """What other files begin with, in lower case, and in words what they are."""
 WIDE = (b"\xff\xfe", b"\xfe\xff")
 """Byte order marks of UTF-16, which Excel calls Unicode."""
+
+
+Line = tuple[int, Mapping[str, Any]]
+"""Number of a line, from 1, and its cells by column."""
 
 
 @dataclass(frozen=True)
@@ -94,11 +100,12 @@ def read_table(request: PrepareRequest, table: Path, *, points: bool = False) ->
     refuse_special(table, f"--table {table}")
     ways = (PATH, POINT) if points else (PATH,)
     read = _parquet if table.suffix.lower() == ".parquet" else _csv
-    read_as, found = read(request, table, ways)
-    if not found:
+    read_as, lines = read(request, table, ways)
+    if not lines:
         raise BadInputError(f"{table}: no row; expected one for each {'image or point' if points else 'image'}")
+    found = [row for _, row in lines]
     key = _key(request, list(found[0]), ways)
-    rows = [_row(request, row, f"{table}:{number}", key) for number, row in enumerate(found, start=2)]
+    rows = [_row(request, row, f"{table}:{number}", key) for number, row in lines]
     _refuse_two_words(request, table, found)
     unused = tuple(name for name in found[0] if name.strip() and name not in map(request.column, (*key, DATE, *USED)))
     has_splits = any(row.split for row in rows)
@@ -227,7 +234,8 @@ def _plain(value: Any) -> str:
     return _text(value).strip()
 
 
-def _csv(request: PrepareRequest, table: Path, ways: Sequence[tuple[str, ...]]) -> tuple[str, list[Mapping[str, Any]]]:
+def _csv(request: PrepareRequest, table: Path, ways: Sequence[tuple[str, ...]]) -> tuple[str, list[Line]]:
+    """Return in words how a CSV table was read, and its rows with the numbers of their lines."""
     try:
         if (size := table.stat().st_size) > TABLE_BYTES:
             raise BadInputError(
@@ -245,6 +253,8 @@ def _csv(request: PrepareRequest, table: Path, ways: Sequence[tuple[str, ...]]) 
         raise BadInputError(f"{table}: not a CSV table in UTF-8 ({found}); save it as CSV in UTF-8") from error
     if "\0" in text:
         raise BadInputError(f"{table}: not a CSV table in UTF-8 (it has zero bytes); save it as CSV in UTF-8")
+    if stated := SEPARATOR_LINE.match(text):
+        raise BadInputError(f"{table}: its first line, {stated[0].strip()!r}, is Excel's and no row; remove it")
     try:
         delimiter = _delimiter(request, text, ways)
         records = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter, strict=True)
@@ -268,23 +278,29 @@ def _delimiter(request: PrepareRequest, text: str, ways: Sequence[tuple[str, ...
     return max(DELIMITERS, key=first.count)  # so that the error names the columns that there are
 
 
-def _records(table: Path, columns: Sequence[str], records: Iterator[list[str]]) -> Iterator[Mapping[str, Any]]:
-    for number, cells in enumerate((cells for cells in records if cells), start=2):
-        if len(cells) > len(columns):
+def _records(table: Path, columns: Sequence[str], records: Any) -> Iterator[Line]:
+    """Yield the rows of a `csv.reader` with the numbers of their lines.
+
+    Rows of empty cells, and empty cells beyond the columns, are left out: Excel writes them where cells were formatted.
+    """
+    for cells in records:
+        if not any(map(str.strip, cells)):
+            continue
+        if any(map(str.strip, cells[len(columns) :])):
             raise BadInputError(
-                f"{table}:{number}: {len(cells)} cells in {len(columns)} columns; put a cell that has a separator in "
-                "it into quotes"
+                f"{table}:{records.line_num}: {len(cells)} cells in {len(columns)} columns; put a cell that has a "
+                "separator in it into quotes"
             )
-        yield dict(zip(columns, [*cells, *[None] * (len(columns) - len(cells))], strict=True))
+        own = [*cells[: len(columns)], *[None] * (len(columns) - len(cells))]
+        yield records.line_num, dict(zip(columns, own, strict=True))
 
 
-def _parquet(
-    request: PrepareRequest, table: Path, ways: Sequence[tuple[str, ...]]
-) -> tuple[str, list[Mapping[str, Any]]]:
+def _parquet(request: PrepareRequest, table: Path, ways: Sequence[tuple[str, ...]]) -> tuple[str, list[Line]]:
+    """Return how a Parquet table was read, and its rows with their numbers, as if it had a line of names."""
     try:
         opened = ParquetRows(table)
         _check_columns(request, table, list(opened.schema.names), ways)
-        rows: list[Mapping[str, Any]] = [row for batch in opened.batches() for row in batch]
+        rows: list[Line] = list(enumerate((row for batch in opened.batches() for row in batch), start=2))
     except UNREADABLE as error:
         raise BadInputError(f"{table}: not a Parquet table ({str(error).splitlines()[0]})") from error
     return "Parquet", rows
