@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import pickle
 import shutil
 import tempfile
 import threading
@@ -181,8 +182,8 @@ class WarmGroup:
             # Checked first, since the queue still contains messages that workers sent before their end.
             ended = not self.alive
             try:
-                message: WorkersReady | EpochTrained | TrialEnded | WorkerFailed = self._reports.get(
-                    timeout=POLL_SECONDS
+                message: WorkersReady | EpochTrained | TrialEnded | WorkerFailed = pickle.loads(
+                    self._reports.get(timeout=POLL_SECONDS)
                 )
                 return message
             except Empty:

@@ -6,6 +6,7 @@ separate gloo group, on GPUs too, so that all ranks agree before the next collec
 
 import gc
 import os
+import pickle
 import socket
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -140,7 +141,7 @@ class GroupWorker:
         lost_peer = failure.kind == AttemptFailure.CRASH and is_peer_error(failure.message)
         # The lost rank is the cause; the driver learns of it from Ray.
         if not lost_peer:
-            self.reports.put(WorkerFailed(failure))
+            self._send(WorkerFailed(failure))
 
     def _command(self) -> str:
         """Return the driver's next command, on every rank."""
@@ -165,4 +166,8 @@ class GroupWorker:
 
     def _report(self, message: WorkersReady | EpochTrained | TrialEnded) -> None:
         if self.leads:
-            self.reports.put(message)
+            self._send(message)
+
+    def _send(self, message: WorkersReady | EpochTrained | TrialEnded | WorkerFailed) -> None:
+        # As bytes: the queue's process would import torch, for two seconds, to know the message's class.
+        self.reports.put(pickle.dumps(message))
