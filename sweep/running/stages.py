@@ -115,7 +115,6 @@ class StageLoop:
     def _run_stage(self, stage: int, entries: Sequence[TrialEntry]) -> None:
         """Run the unfinished trials of a stage; its search extends the plan."""
         from sweep.cluster.failure_diagnosis import review
-        from sweep.cluster.tune_bridge import run_trials
 
         self._rungs = self._make_rungs(stage, entries)
         dispatcher = self._dispatcher = Dispatcher(
@@ -128,6 +127,8 @@ class StageLoop:
         )
         self._tick_at = 0.0
         if not dispatcher.over:
+            from sweep.cluster.tune_bridge import run_trials
+
             log_folder = self._context.storage.log_folder(self._context.name)
             try:
                 run_trials(

@@ -14,11 +14,13 @@ FOLDER = "data"
 
 
 def write_pictures(runs: "MlflowRuns") -> None:
-    """Write a contact sheet of each data set on this machine; repeated writes replace it."""
+    """Write a contact sheet of each data set on this machine, unless the run has it: a sweep may be resumed often."""
     if remote_root() is not None:  # a whole store would be transferred for a few images
         return
+    drawn = {file.path for file in runs.client.list_artifacts(runs.parent(), FOLDER)}
     for name, entry in _first_users(runs.sweep).items():
-        _write_picture(runs, name, entry)
+        if (path := f"{FOLDER}/{slug(name)}.png") not in drawn:
+            _write_picture(runs, name, entry, path)
 
 
 def _first_users(sweep: "SweepRecord") -> "dict[str, TrialEntry]":
@@ -31,7 +33,7 @@ def _first_users(sweep: "SweepRecord") -> "dict[str, TrialEntry]":
     return found
 
 
-def _write_picture(runs: "MlflowRuns", name: str, entry: "TrialEntry") -> None:
+def _write_picture(runs: "MlflowRuns", name: str, entry: "TrialEntry", path: str) -> None:
     from sweep.figures.contact_sheet import contact_sheet
     from trainables.config import TrialConfig
     from trainables.data.store import ImageStore
@@ -40,4 +42,4 @@ def _write_picture(runs: "MlflowRuns", name: str, entry: "TrialEntry") -> None:
         store, config = ImageStore.open(name), TrialConfig.parse(entry.setting_known)
     except BadInputError:  # prepared on the workers only
         return
-    runs.client.log_figure(runs.parent(), contact_sheet(store, config), f"{FOLDER}/{slug(name)}.png")
+    runs.client.log_figure(runs.parent(), contact_sheet(store, config), path)

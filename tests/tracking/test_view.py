@@ -11,6 +11,7 @@ from typing import Any, cast
 
 import pytest
 
+from sweep.figures import contact_sheet
 from sweep.planning.launch import LaunchOptions
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_record import SweepRecord
@@ -131,10 +132,22 @@ def test_pictures_of_the_data_are_at_the_sweeps_run(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Images come from where they are prepared: a machine without them writes none, and misses nothing."""
+    """Images come from where they are prepared: a machine without them writes none, and misses nothing.
+
+    A sweep that is resumed has them.
+    """
+    drawn = []
+    draw = contact_sheet.contact_sheet
+
+    def noted(store: ImageStore, config: Any) -> Any:
+        drawn.append(store.info.name)
+        return draw(store, config)
+
+    monkeypatch.setattr(contact_sheet, "contact_sheet", noted)
     monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
     shutil.copy(mlflow_database, tracking_database(tmp_path))
-    for root, expected in ((tmp_path / "nothing", []), (store.path.parent, ["data/digits.png"])):
+    prepared = (store.path.parent, ["data/digits.png"])
+    for root, expected in ((tmp_path / "nothing", []), prepared, prepared):
         monkeypatch.setenv("SWEEP_DATA", str(root))
         tracker = SweepTracker.open(None, storage=tmp_path)
         tracker.start_sweep(swept[0])
@@ -143,6 +156,7 @@ def test_pictures_of_the_data_are_at_the_sweeps_run(
         experiment = client.get_experiment_by_name("sweep")
         (run,) = client.search_runs([experiment.experiment_id])
         assert [file.path for file in client.list_artifacts(run.info.run_id, "data")] == expected
+    assert drawn == ["digits"]
 
 
 def test_the_view_takes_trials_of_which_some_lack_a_later_versions_field() -> None:
