@@ -20,6 +20,8 @@ PACKAGES = ("ray", "torch", "torchvision", "mlflow", "numpy", "pyarrow")
 MOST_SKEW_SECONDS = 5.0
 """Tolerated clock difference in seconds; leases compare the clocks of two machines (sweep/records/lease.py)."""
 LEAST_FREE_GIB = 5.0
+LEFT = "left"
+"""Key of the machine's clock when it had examined itself."""
 ANSWER_SECONDS = 60.0
 """Seconds that a machine has for its first answer, which includes a process's start and imports."""
 _WAYS = {
@@ -135,7 +137,13 @@ def _same(what: str, by_host: Mapping[str, Mapping[str, str]]) -> CheckResult:
 
 
 def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
-    """Return this machine's NodeFacts as a mapping; `written` is a file in the storage, `sent` the caller's clock."""
+    """Return this machine's NodeFacts and LEFT as a mapping.
+
+    Args:
+        storage: Address of the storage.
+        written: Name of a file in the storage.
+        sent: The caller's clock when it asked.
+    """
     now = time.time()
     facts = NodeFacts(
         host=socket.gethostname(),
@@ -146,7 +154,7 @@ def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
         stores=_stores(),
         free_gib=shutil.disk_usage(os.path.expanduser("~")).free / 2**30,  # noqa: PTH111
     )
-    return asdict(facts)
+    return {**asdict(facts), LEFT: time.time()}
 
 
 def _sees_storage(storage: str, written: str) -> bool:
@@ -211,13 +219,13 @@ def ask_nodes(storage: str) -> tuple[list[NodeFacts], list[CheckResult]]:
             pinned = task.options(scheduling_strategy=strategy)
             try:  # the first call imports for seconds
                 ray.get(pinned.remote(place.address(), written, time.time()), timeout=ANSWER_SECONDS)
-                sent = time.time()
-                facts = ray.get(pinned.remote(place.address(), written, sent), timeout=ANSWER_SECONDS)
+                facts = ray.get(pinned.remote(place.address(), written, time.time()), timeout=ANSWER_SECONDS)
             except RayError as error:
                 silent.append(_silent(node["NodeManagerAddress"], error))
                 continue
-            # Half of the round trip isn't clock skew.
-            answers.append(NodeFacts(**{**facts, "skew_seconds": facts["skew_seconds"] - (time.time() - sent) / 2}))
+            # As NTP does: the way there is taken to last as long as the way back; the check itself isn't part of it.
+            skew = (facts["skew_seconds"] + facts.pop(LEFT) - time.time()) / 2
+            answers.append(NodeFacts(**{**facts, "skew_seconds": skew}))
     finally:
         place.delete(written)
     return answers, silent

@@ -111,5 +111,5 @@ def test_it_asks_every_machine_of_a_cluster(tmp_path: Path) -> None:
     (line,) = (line for line in done.stdout.splitlines() if line.startswith("{"))
     report = json.loads(line)
     assert len(report["nodes"]) == 2
-    assert all(node["sees_storage"] and abs(node["skew_seconds"]) < 1 for node in report["nodes"])
+    assert all(node["sees_storage"] and abs(node["skew_seconds"]) < 10 for node in report["nodes"])
     assert {finding["what"]: finding["verdict"] for finding in report["findings"]}["drivers"] == "warning"
