@@ -85,7 +85,7 @@ def test_one_head_with_its_cores_where_the_documentation_once_started_four(
     environment: dict[str, str], tmp_path: Path
 ) -> None:
     with sweep_job(environment, tmp_path, "--space", "quickstart", RUN_CODE="0") as job:
-        assert job.wait(30) == 0
+        assert job.wait(120) == 0
         assert job.left() == []
         (head,) = calls(environment, "ray start")
     assert "--head --node-ip-address=127.0.0.1" in head
@@ -112,16 +112,27 @@ def test_the_time_limit_stops_the_sweep_in_good_order_and_requeues_the_job(
     with sweep_job(environment, tmp_path) as job:
         wait_for(environment, "python -m sweep.run")
         job.warn()
-        assert job.wait(30) == 0
+        assert job.wait(120) == 0
         assert job.requeued() == str(job.id)
         assert job.left() == []
         assert calls(environment, "python -m sweep.stop mine")
         assert "still in its epoch" not in job.log()
 
 
+@pytest.mark.slow
+def test_a_time_limit_just_before_the_script_waits_is_noticed(environment: dict[str, str], tmp_path: Path) -> None:
+    slow = tmp_path / "slow.sh"  # read before the script, which then takes a second before it waits for the sweep
+    slow.write_text("""trap '[[ $BASH_COMMAND != wait*sweep* ]] || sleep 1' DEBUG\n""")
+    with sweep_job(environment, tmp_path, BASH_ENV=str(slow)) as job:
+        wait_for(environment, "python -m sweep.run")
+        job.warn()
+        assert job.wait(60) == 0
+        assert job.requeued() == str(job.id)
+
+
 def test_a_sweep_that_was_begun_is_resumed(environment: dict[str, str], tmp_path: Path) -> None:
     with sweep_job(environment, tmp_path, "--space", "quickstart", RUN_CODE="0", STATUS_CODE="0") as job:
-        assert job.wait(30) == 0
+        assert job.wait(120) == 0
     assert calls(environment, "python -m sweep.run")[0].endswith("--space quickstart --resume mine")
 
 
@@ -130,7 +141,7 @@ def test_a_trial_in_a_long_epoch_is_ended_after_the_grace(environment: dict[str,
     with sweep_job(environment, tmp_path, STUBBORN="1", SWEEP_GRACE_SECONDS="1") as job:
         wait_for(environment, "python -m sweep.run")
         job.warn()
-        assert job.wait(30) == 0
+        assert job.wait(120) == 0
         assert "still in its epoch after 1 s" in job.log()
         assert job.requeued() == str(job.id)
         assert job.left() == []
@@ -141,7 +152,7 @@ def test_scancel_stops_the_sweep_and_nobody_starts_it_again(environment: dict[st
     with sweep_job(environment, tmp_path) as job:
         wait_for(environment, "python -m sweep.run")
         job.warn(signal.SIGTERM)
-        assert job.wait(30) == 3
+        assert job.wait(120) == 3
         assert job.requeued() is None
         assert job.left() == []
 
@@ -149,14 +160,14 @@ def test_scancel_stops_the_sweep_and_nobody_starts_it_again(environment: dict[st
 @pytest.mark.parametrize("code", ["0", "1", "2", "3"])
 def test_what_ends_by_itself_is_not_requeued(environment: dict[str, str], tmp_path: Path, code: str) -> None:
     with sweep_job(environment, tmp_path, RUN_CODE=code, nodes=1) as job:
-        assert job.wait(30) == int(code)
+        assert job.wait(120) == int(code)
         assert job.requeued() is None
 
 
 @pytest.mark.slow
 def test_a_head_that_does_not_start_ends_the_job(environment: dict[str, str], tmp_path: Path) -> None:
     with sweep_job(environment, tmp_path, NODES_CODE="1") as job:
-        assert job.wait(30) == 1
+        assert job.wait(120) == 1
         assert "Ray didn't start" in job.log()
         assert job.left() == []
     assert not calls(environment, "python -m sweep.run")
@@ -167,7 +178,7 @@ def test_requeueing_has_an_end(environment: dict[str, str], tmp_path: Path) -> N
     with sweep_job(environment, tmp_path, SWEEP_MAX_REQUEUES="0") as job:
         wait_for(environment, "python -m sweep.run")
         job.warn()
-        assert job.wait(30) == 3
+        assert job.wait(120) == 3
         assert job.requeued() is None
 
 
@@ -201,14 +212,14 @@ def test_an_array_task_is_requeued_by_its_index_and_only_for_the_time_limit(
     with array_task(environment, tmp_path, 2) as job:
         wait_for(environment, "torchrun")
         job.warn()
-        assert job.wait(30) == 0
+        assert job.wait(120) == 0
         assert job.requeued() == "77_2"
         assert job.left() == []
     with array_task(environment, tmp_path, 2, STEP_CODE="2") as job:
-        assert job.wait(30) == 2
+        assert job.wait(120) == 2
         assert job.requeued() is None
     with array_task(environment, tmp_path, 3) as job:
-        assert job.wait(30) == 2
+        assert job.wait(120) == 2
         assert "has no line 3" in job.log()
 
 
