@@ -157,6 +157,15 @@ def examine(storage: str, written: str, sent: float) -> dict[str, Any]:
     return {**asdict(facts), LEFT: time.time()}
 
 
+def facts_of(answer: dict[str, Any], *, back: float) -> NodeFacts:
+    """Return the facts in an answer of `examine` that came back at this time.
+
+    As NTP does, the way there is taken to last as long as the way back; the check itself isn't part of either.
+    """
+    skew = (answer["skew_seconds"] + answer[LEFT] - back) / 2
+    return NodeFacts(**{**{name: value for name, value in answer.items() if name != LEFT}, "skew_seconds": skew})
+
+
 def _sees_storage(storage: str, written: str) -> bool:
     """Return whether this machine reads the file `written`, and can write and delete one."""
     from trainables.storage.filesystem import Storage
@@ -223,9 +232,7 @@ def ask_nodes(storage: str) -> tuple[list[NodeFacts], list[CheckResult]]:
             except RayError as error:
                 silent.append(_silent(node["NodeManagerAddress"], error))
                 continue
-            # As NTP does: the way there is taken to last as long as the way back; the check itself isn't part of it.
-            skew = (facts["skew_seconds"] + facts.pop(LEFT) - time.time()) / 2
-            answers.append(NodeFacts(**{**facts, "skew_seconds": skew}))
+            answers.append(facts_of(facts, back=time.time()))
     finally:
         place.delete(written)
     return answers, silent

@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 from support.paths import ROOT
 
-from sweep.cluster.node_check import NodeFacts, judge, judge_autoscaler
+from sweep.cluster import node_check
+from sweep.cluster.node_check import NodeFacts, examine, facts_of, judge, judge_autoscaler
 from sweep.console.findings import CheckResult
 
 WELL = NodeFacts(
@@ -50,6 +51,14 @@ def test_what_is_missing_is_named_with_its_machine(change: dict[str, object], wh
     assert found[what].verdict == "missing"
     assert text in found[what].text
     assert [name for name, finding in found.items() if finding.verdict == "missing"] == [what]
+
+
+def test_what_a_check_takes_is_no_clock_skew(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = iter((100.0, 160.0))  # a minute behind, and a minute of looking
+    monkeypatch.setattr(node_check, "_sees_storage", lambda *_: True)
+    monkeypatch.setattr(node_check.time, "time", lambda: next(now))
+    answer = examine(str(tmp_path), "written", sent=159.0)
+    assert facts_of(answer, back=221.0).skew_seconds == -60.0
 
 
 def test_warnings() -> None:
