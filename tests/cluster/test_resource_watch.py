@@ -16,7 +16,7 @@ from sweep.cluster import resource_watch
 from sweep.cluster.ray_private import ResourceClaim
 from sweep.cluster.resource_watch import ClusterSnapshot, ResourceWatch, waiting_text, wanted_resources
 from sweep.planning.resources import TrialShape
-from sweep.records.lease import BEAT_SECONDS
+from sweep.records.lease import lease
 from sweep.scheduling.dispatcher import TrialAttempt
 from sweep.scheduling.task import TrialTask
 from trainables.data.preparing.prepare import prepare
@@ -124,7 +124,10 @@ def test_a_sweep_says_which_job_holds_the_cluster(tmp_path: Path, mlflow_databas
             assert said.startswith("1 trial waits for 1 CPU; free: 0 of 1 CPU; held by job ")
             assert f", process {other.pid} on " in said
             assert f": {sys.executable}" in said
-            time.sleep(BEAT_SECONDS + 1)
+            deadline = time.monotonic() + 60
+            while not ((held := lease(shell.storage, "small")) and held.state and held.state.waits):
+                assert time.monotonic() < deadline
+                time.sleep(0.1)
             assert "1 trial waits for 1 CPU" in shell("status", "small")
             other.kill()
             assert "budget of 1 trials reached" in rest(running)

@@ -199,7 +199,7 @@ class Job:
                     found.append(process)
         return found
 
-    def left(self, seconds: float = 20) -> list[str]:
+    def left(self, seconds: float = 60) -> list[str]:
         """Return the command lines of processes that still run after the job's end, when they had time to go."""
         deadline = time.monotonic() + seconds
         while (found := self.processes()) and time.monotonic() < deadline:

