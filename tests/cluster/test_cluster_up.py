@@ -153,7 +153,8 @@ def test_a_job_from_a_laptop_takes_the_code_and_nothing_else(tmp_path: Path) -> 
     shutil.copy(ROOT / ".rayignore", laptop)
     for name in (".venv", ".sweep", ".git"):
         (laptop / name).mkdir()
-        (laptop / name / "large").write_bytes(b"\0" * 200_000_000)  # more than Ray takes at all
+        with (laptop / name / "large").open("wb") as large:
+            large.truncate(200_000_000)  # more than Ray takes at all
     token = "6b" * 32
     (tmp_path / "token").write_text(token)
     path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"

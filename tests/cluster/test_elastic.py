@@ -6,10 +6,16 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from support.paths import ROOT
 
 from sweep.records.sweep_storage import SweepStorage
+from trainables.config import TrialConfig
 from trainables.data.preparing.prepare import prepare
+from trainables.data.store import ImageStore
+from trainables.storage.filesystem import Storage
+from trainables.storage.trial_files import TrialFiles
+from trainables.training.trial import train
 
 PROGRAM = """
 import os, subprocess, sys, threading, time
@@ -81,29 +87,25 @@ def test_workers_that_become_more_keep_the_trajectory(tmp_path: Path) -> None:
     (tmp_path / "space.py").write_text(SPACE)
     arguments = ["--space", "space.py", *(part for field in fields for part in ("--set", field))]
 
-    def run(program: list[str], *more: str) -> str:
-        done = subprocess.run(
-            [*program, *arguments, *more],
-            cwd=tmp_path,
-            env=environment,
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=400,
-        )
-        assert done.returncode == 0, done.stdout + done.stderr
-        return done.stdout
-
-    run([sys.executable, "-c", PROGRAM], "--name", "elastic", "--workers", "1:2", "--device", "cpu")
-    run([sys.executable, "-m", "sweep.run"], "--name", "fixed", "--no-reuse")
-    storage = SweepStorage(tmp_path / ".sweep")
-    elastic, fixed = (
-        next(storage.trial_of(entry) for entry in storage.record(name).trials) for name in ("elastic", "fixed")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM, *arguments, "--name", "elastic", "--workers", "1:2", "--device", "cpu"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=400,
     )
+    assert done.returncode == 0, done.stdout + done.stderr
+    storage = SweepStorage(tmp_path / ".sweep")
+    (entry,) = storage.record("elastic").trials
+    elastic, files = storage.trial_of(entry), TrialFiles(Storage.at(tmp_path / "alone"))
+    store = ImageStore.open("digits", tmp_path / "data")
+    alone = list(train(TrialConfig.parse(entry.config), store=store, files=files, device=torch.device("cpu")))
     final = elastic.final()
     assert final is not None
     assert final.workers == 2
     assert elastic.attempts()[-1].devices == 2
-    for mine, theirs in zip(elastic.epochs(), fixed.epochs(), strict=True):
+    for mine, theirs in zip(elastic.epochs(), alone, strict=True):
         for name in ("train/contrastive_loss", "train/supervised_loss"):
             assert mine.metrics[name] == pytest.approx(theirs.metrics[name], rel=1e-2)

@@ -57,7 +57,7 @@ SPACE = replace(QUICKSTART, baselines=())
 @pytest.mark.slow
 def test_a_lost_host_does_not_count_though_its_peers_notice_before_ray(tmp_path: Path) -> None:
     prepare("digits", root=tmp_path / "data")
-    fields = ("epochs=6", "warmup_epochs=0", "max_train_images=960", "max_test_images=64", "batch_size=32")
+    fields = ("epochs=4", "warmup_epochs=0", "max_train_images=960", "max_test_images=64", "batch_size=32")
     fields += ("width_factor=0.125", "temperature=0.5", "seed=0", "label_draw=0")
     (tmp_path / "space.py").write_text(SPACE)
     settings = [part for field in fields for part in ("--set", field)]

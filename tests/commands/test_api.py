@@ -20,6 +20,8 @@ from trainables.data.preparing.prepare import prepare
 TINY = {"epochs": 1, "warmup_epochs": 0, "max_train_images": 128, "max_test_images": 64, "width_factor": 0.125}
 TINY |= {"seed": 0, "label_draw": 0}
 
+SHORT = {"epochs": 2, "max_train_images": 256}
+
 
 @pytest.fixture(autouse=True)
 def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -87,7 +89,9 @@ def test_two_runs_at_once_off_the_main_thread_and_on_it(tmp_path: Path, capfd: p
 
     def go() -> None:
         changes = {**TINY, "temperature": [0.2, 0.5]}
-        found.append(api.run("quickstart", storage=tmp_path / "storage", changes=changes, name="tiny"))
+        found.append(
+            api.run("quickstart", storage=tmp_path / "storage", changes=changes, name="tiny", max_concurrent=1)
+        )
 
     thread = threading.Thread(target=go)
     thread.start()
@@ -118,6 +122,10 @@ def test_the_notebook_runs_from_its_first_cell_to_its_last(tmp_path: Path) -> No
 
     notebook = nbformat.read(ROOT / "docs" / "quickstart.ipynb", as_version=4)
     assert not any(cell.get("outputs") for cell in notebook.cells), "the page keeps no outputs"
+    first = next(cell for cell in notebook.cells if cell.cell_type == "code")
+    command = 'api.run("quickstart", storage=place'
+    assert command in first.source
+    first.source = first.source.replace(command, f"{command}, changes={SHORT}")
     # The kernel is a process of its own, which finds the packages by this variable.
     environment = {**os.environ, "PYTHONPATH": str(ROOT), "SWEEP_DATA": str(tmp_path / "data")}
     client = NotebookClient(notebook, timeout=500, resources={"metadata": {"path": str(tmp_path)}})

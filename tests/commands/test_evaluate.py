@@ -136,7 +136,7 @@ def evaluated(
     folder = tmp_path_factory.mktemp("evaluated") / "storage"
     shutil.copytree(swept[1].storage.root, folder)
     command = [sys.executable, "-m", "sweep.evaluate", "mine", "--storage", str(folder)]
-    command += ["--labels", "0.2,1", "--epochs", "1", "--draws", "2"]
+    command += ["--labels", "0.2,1", "--epochs", "1", "--draws", "2", "--max-concurrent", "1"]
     environment = {**os.environ, "SWEEP_DATA": str(store.path.parent), "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=400, env=environment)
     assert done.returncode == 0, done.stdout + done.stderr

@@ -42,34 +42,31 @@ def entrypoint() -> str:
     return " ".join([str(SCRIPT), *options]).replace("eurosat_grid", "no_such_space")
 
 
-def outcome(page: str, name: str, *options: str) -> tuple[str, str]:
-    """Submit the command as KubeRay does; return its status once it is over, and what it said."""
+def submit(page: str, name: str, *options: str) -> None:
+    """Submit the command as KubeRay does."""
     job = f"{RAY} job submit --address {page} --no-wait --submission-id {name} {' '.join(options)} -- {entrypoint()}"
     environment = {**os.environ, "RAY_AUTH_MODE": "disabled"}
     subprocess.run(["bash", "-c", job], env=environment, check=True, capture_output=True)
+
+
+@pytest.mark.slow
+def test_a_crash_is_tried_again_and_bad_input_and_a_sweep_that_was_stopped_are_not(page: str) -> None:
     from ray.job_submission import JobSubmissionClient
 
+    submit(page, "refused")
+    expected = {"refused": "STOPPED"}
+    for code, status in ((0, "SUCCEEDED"), (1, "FAILED"), (3, "STOPPED"), (137, "FAILED")):
+        submit(page, f"code-{code}", f"""--runtime-env-json '{{"env_vars": {{"EXIT_CODE": "{code}"}}}}'""")
+        expected[f"code-{code}"] = status
     client = JobSubmissionClient(page)
-    deadline = time.monotonic() + 120
-    while not client.get_job_status(name).is_terminal():
+    deadline = time.monotonic() + 240
+    while not all(client.get_job_status(name).is_terminal() for name in expected):
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    return client.get_job_status(name).value, client.get_job_logs(name)
-
-
-@pytest.mark.slow
-def test_bad_input_is_not_tried_again(page: str) -> None:
-    status, said = outcome(page, "refused")
-    assert status == "STOPPED"
+    assert {name: client.get_job_status(name).value for name in expected} == expected
+    said = client.get_job_logs("refused")
     assert "error: " in said
     assert "no_such_space" in said
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize(("code", "status"), [(0, "SUCCEEDED"), (1, "FAILED"), (3, "STOPPED"), (137, "FAILED")])
-def test_a_crash_is_tried_again_and_a_sweep_that_was_stopped_is_not(page: str, code: int, status: str) -> None:
-    variables = f"""--runtime-env-json '{{"env_vars": {{"EXIT_CODE": "{code}"}}}}'"""
-    assert outcome(page, f"code-{code}", variables)[0] == status
 
 
 def test_shellcheck_finds_nothing() -> None:

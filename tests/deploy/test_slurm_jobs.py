@@ -45,7 +45,8 @@ def test_a_sweep_is_cut_by_the_time_limit_and_goes_on_when_requeued(
 ) -> None:
     storage = SweepStorage(environment["SWEEP_STORAGE"])
     fields = [part for name, value in TINY.items() for part in ("--set", f"{name}={value}")]
-    options = ("--space", "quickstart", *fields, "--set", "epochs=12", "--set", "batch_size=16,32")
+    settings = ("epochs=30", "temperature=0.5", "batch_size=16,32")
+    options = ("--space", "quickstart", *fields, *(part for field in settings for part in ("--set", field)))
     with Job(
         SCRIPTS / "sweep.sbatch", "timed", *options, folder=tmp_path, environment=environment, nodes=3, cpus=1
     ) as job:
@@ -55,7 +56,7 @@ def test_a_sweep_is_cut_by_the_time_limit_and_goes_on_when_requeued(
             assert time.monotonic() < deadline, job.log()
             time.sleep(0.2)
         job.warn()
-        assert job.wait(120) == 0, job.log()
+        assert job.wait(240) == 0, job.log()
         assert job.requeued() == str(job.id)
         assert job.left() == []
         assert "3 nodes: 3 CPUs, 0 GPUs" in job.log()
@@ -103,7 +104,7 @@ def test_two_tasks_of_an_array_train_on_two_nodes_at_once_and_one_goes_on_when_r
             assert time.monotonic() < deadline, first.log()
             time.sleep(0.1)
         first.warn()
-        assert first.wait(60) == 0, first.log()
+        assert first.wait(240) == 0, first.log()
         assert first.requeued() == "77_1"
         assert first.left() == []
         assert "finished after" not in first.log()

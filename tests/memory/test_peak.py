@@ -305,7 +305,12 @@ def test_small_trials_share_a_gpu_as_far_as_its_memory_goes() -> None:
 @pytest.mark.slow
 @pytest.mark.skipif(not os.access("/proc/self/clear_refs", os.W_OK), reason="peaks are reset through Linux's /proc")
 @pytest.mark.parametrize(
-    "fields", [{}, {"workers": 2}, {"encoder": "resnet10", "width_factor": 0.25, "projector_output_width": 4096}]
+    "fields",
+    [
+        pytest.param({}, marks=pytest.mark.long),
+        {"workers": 2},
+        {"encoder": "resnet10", "width_factor": 0.25, "projector_output_width": 4096},
+    ],
 )
 def test_the_estimate_is_within_a_fifth_of_what_is_measured(fields: Any) -> None:
     from benchmarks.rows.peak_memory import RESNET18, measure

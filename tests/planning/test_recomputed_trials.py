@@ -119,7 +119,7 @@ def test_a_sweep_trains_what_fits_only_so(store: ImageStore, tmp_path: Path) -> 
     plain, less = (peak_bytes(config, images, recompute=recompute) for recompute in (False, True))
     memory = (plain + less) // 2 + process_bytes("cpu")
     done = subprocess.run(
-        [sys.executable, "-c", SWEEP, *space, "--name", "tight", str(memory)],
+        [sys.executable, "-c", SWEEP, *space, "--name", "tight", "--max-concurrent", "1", str(memory)],
         cwd=tmp_path,
         env={**os.environ, "PYTHONPATH": str(ROOT), "SWEEP_DATA": str(store.path.parent)},
         capture_output=True,

@@ -5,7 +5,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from support.sweep_shell import GRID, Shell
+from support.sweep_shell import ALONE, GRID, Shell
 
 from trainables.data.store import ImageStore
 from trainables.storage.trial_files import TrialFiles
@@ -29,7 +29,7 @@ def test_a_run_over_damaged_records_in_a_moved_storage_ends_as_ever(
     (old := tmp_path / "old").mkdir()
     shell = Shell(old, store.path.parent, mlflow_database)
     space = shell.space(GRID)
-    shell("run", "--space", space)
+    shell("run", "--space", space, *ALONE)
     expected = numbers(shell)
     folders = [Path(files.storage.root) for files in shell.trials("small").values()]
     (folders[0] / "epochs/000003.json").write_bytes(b"")
@@ -47,7 +47,7 @@ def test_a_run_over_damaged_records_in_a_moved_storage_ends_as_ever(
     (old / ".sweep/.DS_Store").write_bytes(b"\x00Bud1")
 
     shell.folder = old.rename(tmp_path / "new 100% ?")
-    out = shell("run", "--resume", "small")
+    out = shell("run", "--resume", "small", *ALONE)
     assert "isn't a record: it is empty" in out
     assert "Traceback" not in out
     assert numbers(shell) == expected

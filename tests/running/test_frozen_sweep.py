@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 import pytest
-from support.sweep_shell import GRID, Shell, rest, until
+from support.sweep_shell import ALONE, GRID, Shell, rest, until
 
 from sweep.records.paths import tracking_database
 from trainables.data.preparing.prepare import prepare
@@ -35,12 +35,12 @@ def test_a_sweep_that_wakes_up_leaves_it_to_the_one_that_took_it_over(tmp_path: 
     prepare("digits", root=tmp_path / "data")
     shell = Shell(tmp_path, tmp_path / "data", mlflow_database)
     space = shell.space(GRID)
-    command = ("run", "--space", space, "--max-concurrent", "1", "--set", "epochs=15")
+    command = ("run", "--space", space, *ALONE, "--set", "epochs=15")
     with shell.background(*command, before=QUICK) as first:
         until(first, "epoch 2/15")
         freeze(first, tracking_database(Path(shell.storage.storage.root)))
         time.sleep(4)
-        with shell.background("run", "--resume", "small", "--max-concurrent", "1", before=QUICK) as second:
+        with shell.background("run", "--resume", "small", *ALONE, before=QUICK) as second:
             until(second, "epoch")
             first.send_signal(signal.SIGCONT)
             said = rest(first)

@@ -6,7 +6,9 @@ import subprocess
 import time
 
 import pytest
-from support.sweep_shell import GRID, Shell, until
+from support.sweep_shell import ALONE, GRID, Shell, until
+
+ONE_TRIAL = 'Stage("grid", (Grid(axes={"temperature": (0.1,)}),))'
 
 
 def went_on(shell: Shell, running: "subprocess.Popen[str]", *, lines: bool = True) -> None:
@@ -24,8 +26,8 @@ def went_on(shell: Shell, running: "subprocess.Popen[str]", *, lines: bool = Tru
 
 @pytest.mark.slow
 def test_a_reader_that_leaves(shell: Shell) -> None:
-    with shell.background("run", "--space", shell.space(GRID), "--set", "epochs=10") as running:
-        until(running, "epoch 1")
+    with shell.background("run", "--space", shell.space(GRID), *ALONE, "--set", "epochs=10") as running:
+        until(running, "started")  # before a trial has finished
         assert running.stdout is not None
         running.stdout.close()
         went_on(shell, running)
@@ -35,7 +37,7 @@ def test_a_reader_that_leaves(shell: Shell) -> None:
 def test_a_full_disk(shell: Shell) -> None:
     with (
         open("/dev/full", "w") as full,  # noqa: PTH123
-        shell.background("run", "--space", shell.space(GRID), stdout=full) as running,
+        shell.background("run", "--space", shell.space(GRID), *ALONE, stdout=full) as running,
     ):
         went_on(shell, running)
 
@@ -43,7 +45,7 @@ def test_a_full_disk(shell: Shell) -> None:
 @pytest.mark.slow
 def test_a_closed_terminal_under_nohup(shell: Shell) -> None:
     ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
-    command = ("run", "--space", shell.space(GRID), "--set", "epochs=20")
+    command = ("run", "--space", shell.space(GRID), "--set", "epochs=20", *ALONE)
     master, slave = pty.openpty()
     streams = {"stdin": slave, "stdout": slave, "stderr": slave}
     with shell.background(*command, before=ignored, start_new_session=True, **streams) as running:
@@ -57,9 +59,11 @@ def test_a_closed_terminal_under_nohup(shell: Shell) -> None:
 
 @pytest.mark.slow
 def test_a_reader_that_sleeps_does_not_hold_a_sweep_up(shell: Shell) -> None:
-    command = ("run", "--space", shell.space(GRID), "--set", "epochs=100", "--json")
+    """What one trial of so many epochs prints is more than a pipe takes."""
+    command = ("run", "--space", shell.space(ONE_TRIAL), "--set", "epochs=120", "--json")
     with shell.background(*command) as running:
-        until(running, '"epoch": 1,')
+        line = until(running, '"epoch": 1,').splitlines()[-1]
+        assert 120 * len(line) > 2**16
         deadline = time.monotonic() + 300
         while not any(files.final() for files in shell.trials("small").values()):
             assert time.monotonic() < deadline

@@ -9,22 +9,22 @@ from pathlib import Path
 import pytest
 from support.sample_data import write_bigearthnet, write_tiny_imagenet
 from support.small_trials import LABELS
-from support.sweep_shell import GRID, Shell, rest, until, until_the_lease_tells_an_epoch
+from support.sweep_shell import ALONE, GRID, Shell, rest, until, until_the_lease_tells_an_epoch
 
 from sweep.comparison.dataset_report import sweep_tables
 from trainables.data.preparing.prepare import prepare
 
-THREE_PLACES = ("started", "epoch 1/1", "epoch 2/3")
-"""Output at which a sweep is killed: as it begins, in an epoch, and in the longer trainings of its second stage."""
+TWO_PLACES = ("epoch 1/1", "epoch 2/3")
+"""Output at which a sweep is killed: in an epoch, and in the longer trainings of its second stage."""
 FIVE_PLACES = ("started", "epoch 1/1", "  finished\n", "epoch 1/2", "epoch 2/3")
-"""The same, also between two trials."""
+"""The same, also as it begins and between two trials."""
 
 
 @pytest.mark.slow
 def test_a_budget_ends_in_good_order_and_more_of_it_goes_on(shell: Shell) -> None:
     space = shell.space(GRID)
     on_end = f'{sys.executable} -c \'import sys; open("summary.json", "w").write(sys.stdin.read())\''
-    out = shell("run", "--space", space, "--trials", "1", "--on-end", on_end, code=3)
+    out = shell("run", "--space", space, "--trials", "1", "--on-end", on_end, *ALONE, code=3)
     assert "budget of 1 trials reached; 2 trials are left" in out
     assert "python -m sweep.run --resume small" in out
     summary = json.loads((shell.folder / "summary.json").read_text())
@@ -34,7 +34,7 @@ def test_a_budget_ends_in_good_order_and_more_of_it_goes_on(shell: Shell) -> Non
     facts = json.loads(shell("status", "--json"))
     assert (facts["sweep"], facts["running"], facts["counts"]) == ("small", False, {"finished": 1, "waiting": 2})
 
-    out = shell("run", "--resume", "small", "--trials", "2", "--json", code=3)
+    out = shell("run", "--resume", "small", "--trials", "2", "--json", *ALONE, code=3)
     events = [json.loads(line) for line in out.splitlines() if line.startswith("{")]
     assert [event["event"] for event in events if event.get("trial", "").startswith("digits-b32-t0.1")] == ["reused"]
     assert [event["epoch"] for event in events if event["event"] == "epoch"] == [1, 2, 3]
@@ -44,12 +44,12 @@ def test_a_budget_ends_in_good_order_and_more_of_it_goes_on(shell: Shell) -> Non
     out = shell("run", "--resume", "small", "--space", space, code=2)
     assert "error: - digits-b32-t0.2-e3-s0" in out
     assert "error: + digits-b32-t0.3-e3-s0" in out
-    out = shell("run", "--resume", "small", "--space", space, "--extend")
+    out = shell("run", "--resume", "small", "--space", space, "--extend", *ALONE)
     assert set(shell.trials("small")) == {"digits-b32-t0.1-e3-s0", "digits-b32-t0.3-e3-s0"}
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("signs", [THREE_PLACES, pytest.param(FIVE_PLACES, marks=pytest.mark.long)])
+@pytest.mark.parametrize("signs", [TWO_PLACES, pytest.param(FIVE_PLACES, marks=pytest.mark.long)])
 def test_the_thesis_grid_ends_as_ever_though_it_is_killed_at_several_places(
     tmp_path: Path, mlflow_database: Path, signs: tuple[str, ...]
 ) -> None:
@@ -58,15 +58,16 @@ def test_the_thesis_grid_ends_as_ever_though_it_is_killed_at_several_places(
     labels = [*LABELS, ["Non-irrigated arable land"]] * 48
     prepare("bigearthnet_v1", source=write_bigearthnet(sources, labels), root=data, fraction=1.0)
     shell = Shell(tmp_path, data, mlflow_database)
-    command, name = ("--space", "thesis_grid", "--smoke", "--name", "thesis"), "thesis"
+    command, name = ("--space", "thesis_grid", "--smoke", *ALONE), "thesis_grid-smoke"
     for sign in signs:
         with shell.background("run", *command) as running:
             until(running, sign)
             running.kill()
             running.wait()
         assert "its process is gone" in shell("status", name)
-        command = ("--resume", name)
-    shell("run", *command)
+        command = ("--resume", name, *ALONE)
+    assert "SMOKE RUN" in shell("run", *command)
+    assert shell.storage.record(name).smoke
     trials = shell.trials(name)
     assert len(trials) == 18  # 16 settings of the thesis, and an untrained encoder for each data set
     for files in trials.values():
@@ -100,15 +101,15 @@ def test_the_thesis_grid_ends_as_ever_though_it_is_killed_at_several_places(
 @pytest.mark.slow
 def test_a_sweep_is_stopped_watched_and_refused_from_another_terminal(shell: Shell) -> None:
     space = shell.space(GRID)
-    with shell.background("run", "--space", space, "--max-concurrent", "1", "--set", "epochs=400") as running:
-        until(running, "epoch 1/400")
+    with shell.background("run", "--space", space, *ALONE, "--set", "epochs=4000") as running:
+        until(running, "epoch 1/4000")
         until_the_lease_tells_an_epoch(shell.storage, "small")
         facts = json.loads(shell("status", "small", "--json"))
         assert facts["running"]
         assert facts["counts"] == {"running": 1, "waiting": 2}
         assert facts["trials"][0]["epoch"] >= 1
-        assert "is running already" in shell("run", "--space", space, "--set", "epochs=400", code=2)
-        assert "stops for good after its epoch" in shell("stop", "small", "--trial", "digits-b32-t0.5-e400-s0")
+        assert "is running already" in shell("run", "--space", space, "--set", "epochs=4000", code=2)
+        assert "stops for good after its epoch" in shell("stop", "small", "--trial", "digits-b32-t0.5-e4000-s0")
         assert "stops after the running epochs" in shell("stop", "small")
         out = rest(running)
         assert running.returncode == 3
@@ -140,7 +141,7 @@ def test_ctrl_c_leaves_checkpoints(shell: Shell) -> None:
 @pytest.mark.slow
 def test_two_sweeps_at_once_share_trials_and_train_none_twice(shell: Shell) -> None:
     space = shell.space(GRID)
-    command = ("run", "--space", space, "--max-concurrent", "1")
+    command = ("run", "--space", space, *ALONE)
     with shell.background(*command, "--name", "one") as one, shell.background(*command, "--name", "two") as two:
         outs = [rest(one), rest(two)]
         assert (one.returncode, two.returncode) == (0, 0), outs
@@ -190,7 +191,7 @@ def test_a_learning_search_under_halving_goes_on_with_its_history(shell: Shell) 
     path = shell.folder / space
     path.write_text(path.read_text().replace("baselines=(),", "baselines=(), seeds=(0, 1),"))
     # Killed after halving has ended a setting, and amid another whose seeds wait for each other.
-    with shell.background("run", "--space", space, "--max-concurrent", "1") as running:
+    with shell.background("run", "--space", space, *ALONE) as running:
         until(running, "halving: ")
         until(running, "epoch 1/3")
         running.kill()
@@ -198,7 +199,7 @@ def test_a_learning_search_under_halving_goes_on_with_its_history(shell: Shell) 
     ended = shell.storage.stopped("small")
     assert ended
     first = {entry.setting: entry.config["temperature"] for entry in shell.storage.sweep("small").trials}  # type: ignore[union-attr]
-    out = shell("run", "--resume", "small", "--max-concurrent", "1")
+    out = shell("run", "--resume", "small", *ALONE)
     record = shell.storage.sweep("small")
     assert record is not None
     again = {entry.setting: entry.config["temperature"] for entry in record.trials}

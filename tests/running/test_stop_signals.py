@@ -7,7 +7,7 @@ import subprocess
 import time
 
 import pytest
-from support.sweep_shell import GRID, Shell, rest, until
+from support.sweep_shell import ALONE, GRID, Shell, rest, until
 
 from sweep.console.stop_signals import StopRequestedError, exit_code, stop_signals
 
@@ -72,10 +72,10 @@ def test_an_epoch_that_outlasts_the_grace_is_lost_and_the_records_are_right(
     path = shell.folder / space
     path.write_text(path.read_text().replace('"max_train_images": 64', '"max_train_images": 1400'))
     large = ("--set", "image_size=32", "--set", "width_factor=0.5", "--set", "epochs=400")
-    command = ("run", "--space", space, "--max-concurrent", "1", *large, *options)
+    command = ("run", "--space", space, *ALONE, *large, *options)
     with shell.background(*command) as running:
         until(running, "started")
-        time.sleep(6)
+        time.sleep(6)  # into the epoch, in which a signal costs the most
         began = time.monotonic()
         running.terminate()
         if not options:
@@ -95,7 +95,7 @@ def test_an_epoch_that_outlasts_the_grace_is_lost_and_the_records_are_right(
 @pytest.mark.slow
 def test_under_nohup_a_closed_terminal_says_nothing(shell: Shell) -> None:
     space = shell.space(GRID)
-    command = ("run", "--space", space, "--set", "epochs=10")
+    command = ("run", "--space", space, *ALONE, "--set", "epochs=10")
     ignored = "import signal; signal.signal(signal.SIGHUP, signal.SIG_IGN)"
     with shell.background(*command, before=ignored, start_new_session=True) as running:
         until(running, "epoch 1")

@@ -247,7 +247,7 @@ def test_a_real_run_prints_nothing_that_acts(hostile: SimpleNamespace, tmp_path:
     environment.pop("MLFLOW_TRACKING_URI", None)
     for more in ([], ["--json"], ["--dry-run"]):
         done = subprocess.run(
-            [sys.executable, "-m", "sweep.run", "--space", str(tmp_path / "small.py"), *more],
+            [sys.executable, "-m", "sweep.run", "--space", str(tmp_path / "small.py"), "--max-concurrent", "1", *more],
             cwd=tmp_path,
             env=environment,
             capture_output=True,

@@ -198,5 +198,8 @@ def test_a_broken_record_is_one_clear_line(place: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.slow
-def test_hundreds_of_broken_records_are_clear_lines(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    fuzz(place, range(24, 500))
+@pytest.mark.parametrize("seeds", [range(24, 224), pytest.param(range(224, 500), marks=pytest.mark.long)], ids=str)
+def test_hundreds_of_broken_records_are_clear_lines(
+    place: Path, capsys: pytest.CaptureFixture[str], seeds: range
+) -> None:
+    fuzz(place, seeds)

@@ -105,7 +105,7 @@ def test_a_secret_is_written_nowhere(tmp_path: Path) -> None:
     tiny = ("epochs=1", "warmup_epochs=0", "max_train_images=64", "max_test_images=32", "batch_size=32")
     tiny += ("seed=0", "label_draw=0")
     done = program(
-        *("-m", "sweep.run", "--space", "quickstart", "--set", "width_factor=0.125"),
+        *("-m", "sweep.run", "--space", "quickstart", "--set", "width_factor=0.125", "--max-concurrent", "1"),
         *(part for field in tiny for part in ("--set", field)),
         *("--on-end", f"exit 3 # {SECRET}"),
         cwd=tmp_path,

@@ -6,7 +6,7 @@ import pytest
 
 from benchmarks.rows.best_errors import SimulatedSettings, cases, dropped, hsu, ours
 
-SHORT, LONG = 400, 2000
+SHORT, LONG = 400, 1000
 
 
 def limit(sweeps: int) -> float:

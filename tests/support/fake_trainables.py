@@ -42,6 +42,15 @@ def raises(config: TrialConfig, *, store: ImageStore, files: TrialFiles, device:
     dist.barrier()
 
 
+def raises_once(
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Fail after the first epoch of the first attempt, on the last rank only."""
+    if len(files.epochs()) == 0:
+        yield from raises(config, store=store, files=files, device=device)
+    yield from counts(config, store=store, files=files, device=device)
+
+
 def diverges(
     config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:

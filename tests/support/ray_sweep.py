@@ -21,6 +21,7 @@ class Diary:
         self.events: list[tuple[Any, ...]] = []
         self.records: dict[str, list[EpochRecord]] = {}
         self.failures: dict[str, AttemptFailure] = {}
+        self.retries: dict[str, AttemptFailure] = {}
 
     def may_start(self, task: TrialTask) -> Permission:
         return GO
@@ -43,6 +44,7 @@ class Diary:
 
     def retried(self, task: TrialTask, failure: AttemptFailure, pause: float) -> None:
         self.events.append(("retried", task.name, failure.kind))
+        self.retries[task.name] = failure
 
     def held(self, task: TrialTask, failure: AttemptFailure) -> None:
         self.events.append(("held", task.name, failure.kind))

@@ -32,6 +32,8 @@ SPACE = SearchSpace(
 )
 """
 GRID = 'Stage("grid", (Grid(axes={"temperature": (0.1, 0.2, 0.5)}),))'
+ALONE = ("--max-concurrent", "1")
+"""One trial at once: where the cores are busy, a second process of trials only costs its start, of five seconds."""
 
 
 class Shell:
