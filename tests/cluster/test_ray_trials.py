@@ -242,7 +242,7 @@ def test_ctrl_c_stops_after_the_epoch_and_twice_at_once(sweep: Sweep) -> None:
 
     pauses = [0.3, 0.5]
     with pytest.raises(KeyboardInterrupt):
-        sweep.run(sweep.task("longer", "hangs_once", epochs=50), listener=Impatient())
+        sweep.run(sweep.task("longer", "dawdles_longer", epochs=50), listener=Impatient())
 
 
 @pytest.mark.slow

@@ -119,6 +119,15 @@ def dawdles(
         yield record
 
 
+def dawdles_longer(
+    config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
+) -> Iterator[EpochRecord]:
+    """Take four seconds an epoch after the first."""
+    for record in counts(config, store=store, files=files, device=device):
+        yield record
+        time.sleep(4.0)
+
+
 def writes_late(
     config: TrialConfig, *, store: ImageStore, files: TrialFiles, device: torch.device
 ) -> Iterator[EpochRecord]:
