@@ -20,6 +20,8 @@ SOCKET, STORE, ARTIFACTS, PASSWORD = "SWEEP_UI_SOCKET", "SWEEP_UI_STORE", "SWEEP
 PARENT = "SWEEP_UI_PARENT"
 """Environment variables; without a password every user of this machine has access."""
 LEAVE_SECONDS = 3
+ASSISTANT = "assistant"
+"""Part of the paths of MLflow's assistant."""
 Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Scope]]
 Send = Callable[[Scope], Awaitable[None]]
@@ -53,6 +55,24 @@ class PasswordGuard:
         return len(given) == 1 and hmac.compare_digest(given[0], self._expected)
 
 
+class WithoutAssistant:
+    """ASGI application that forwards all requests except those to MLflow's assistant.
+
+    The assistant runs commands as the server's user for whoever is on this machine.
+    """
+
+    def __init__(self, application: Application) -> None:
+        self._application = application
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Handle one connection; the ASGI interface."""
+        if ASSISTANT in scope.get("path", "").lower().split("/"):
+            await send({"type": "http.response.start", "status": 404, "headers": [(b"content-length", b"0")]})
+            await send({"type": "http.response.body", "body": b""})
+        else:
+            await self._application(scope, receive, send)
+
+
 def application(store: str, artifacts: str, password: str) -> Application:
     """Return MLflow's server application for a store, behind the password if there is one."""
     from mlflow.server import constants
@@ -67,7 +87,7 @@ def application(store: str, artifacts: str, password: str) -> Application:
     from mlflow.server.handlers import initialize_backend_stores
 
     initialize_backend_stores(store, store, "mlflow-artifacts:/")
-    served: Application = app
+    served = WithoutAssistant(app)
     return PasswordGuard(served, password) if password else served
 
 

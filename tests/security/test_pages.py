@@ -19,7 +19,7 @@ import pytest
 from support.paths import ROOT
 
 from sweep.records.paths import tracking_database
-from sweep.tracking.pages import PasswordGuard, authorization
+from sweep.tracking.pages import PasswordGuard, WithoutAssistant, authorization
 from sweep.tracking.server import TrackingServer, served_store
 from trainables.errors import BadInputError
 
@@ -84,6 +84,25 @@ def test_without_the_password_nothing_is_reached(given: list[bytes], kind: str) 
 def test_with_it_everything_is() -> None:
     assert answer({"type": "http", "headers": [(b"authorization", authorization("right").encode())]})[1]
     assert answer({"type": "lifespan"})[1]
+
+
+@pytest.mark.parametrize(("path", "reached"), [("config", False), ("Message", False), ("", False), (None, True)])
+def test_mlflows_assistant_which_runs_commands_is_never_reached(path: str | None, reached: bool) -> None:
+    forwarded, sent = [], []
+
+    async def inner(*_: Any) -> None:
+        forwarded.append(True)
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    async def receive() -> Any:
+        return {}
+
+    asked = "/api/2.0/mlflow/runs/search" if path is None else f"/ajax-api/3.0/mlflow/assistant/{path}"
+    asyncio.run(WithoutAssistant(inner)({"type": "http", "path": asked}, receive, send))
+    assert bool(forwarded) is reached
+    assert [message["status"] for message in sent[:1]] == ([] if reached else [404])
 
 
 def test_a_port_that_somebody_else_has_is_refused_before_a_password_is_sent_there(tmp_path: Path) -> None:
@@ -169,3 +188,4 @@ def test_another_user_changes_nothing_in_the_pages_and_finds_no_password(storage
 def test_everybody_is_let_in_only_where_that_is_asked_for(storage: Path) -> None:
     with TrackingServer(served_store(None, storage)) as server:
         assert status(f"{server.url}/health", "GET") == 200
+        assert status(f"{server.url}/ajax-api/3.0/mlflow/assistant/config", "GET") == 404
