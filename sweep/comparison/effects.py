@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from sweep.comparison.axis_order import axis_order, is_number
 from sweep.comparison.table import ComparisonRow, ComparisonTable
 
 FEWEST_FOR_IMPORTANCE = 30
@@ -204,11 +205,6 @@ def _not_full(table: ComparisonTable, metric: str) -> NotComputed | None:
 
 
 def _values(rows: Sequence[ComparisonRow], axis: str) -> list[Any]:
-    """Return the values of an axis; numbers are sorted."""
-    found = list({str(row.config[axis]): row.config[axis] for row in rows}.values())
-    return sorted(found) if all(map(is_number, found)) else found
-
-
-def is_number(value: Any) -> bool:
-    """Whether an axis' value is a number, and not true or false."""
-    return isinstance(value, int | float) and not isinstance(value, bool)
+    """Return the values of an axis in their natural order."""
+    found = {str(row.config[axis]): row.config[axis] for row in rows}.values()
+    return sorted(found, key=lambda value: axis_order(value, axis))

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from sweep.comparison.effects import is_number
+from sweep.comparison.axis_order import axis_order, is_number
 from sweep.comparison.wording import spelled
 
 FEWEST = 10
@@ -37,13 +37,13 @@ class AxisScale:
 
     name: str
     values: tuple[Any, ...]
-    """Numbers in ascending order; other values in order of appearance."""
+    """In their natural order (axis_order)."""
 
     @classmethod
     def of(cls, name: str, settings: Sequence[ExploredSetting]) -> "AxisScale":
         """Return the scale of an axis over settings."""
-        found = list({spelled(one.values[name], name): one.values[name] for one in settings}.values())
-        return cls(name, tuple(sorted(found)) if all(map(is_number, found)) else tuple(found))
+        found = {spelled(one.values[name], name): one.values[name] for one in settings}.values()
+        return cls(name, tuple(sorted(found, key=lambda value: axis_order(value, name))))
 
     @cached_property
     def is_numeric(self) -> bool:

@@ -1,10 +1,9 @@
 """Pivot tables: settings over two axes at a time, as in the thesis' tables and bar charts; pure."""
 
-import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
 
+from sweep.comparison.axis_order import axis_order
 from sweep.comparison.table import ComparisonRow, ComparisonTable
 from sweep.comparison.wording import described, spelled
 
@@ -36,7 +35,7 @@ class PivotTable:
         if self.group is None:
             return [""]
         values = {spelled(row.config[self.group], self.group): row.config[self.group] for row in self.cells.values()}
-        return sorted(values, key=lambda name: _sortable(values[name], self.group))
+        return sorted(values, key=lambda name: axis_order(values[name], self.group))
 
 
 def pivot_tables(table: ComparisonTable, metric: str) -> Iterator[PivotTable]:
@@ -52,7 +51,7 @@ def pivot_tables(table: ComparisonTable, metric: str) -> Iterator[PivotTable]:
         own = [row for row in usable if _values(row, rest) == fixed]
         if len({spelled(row.config[x], x) for row in own}) < 2:
             continue
-        own.sort(key=lambda row: (_sortable(row.config[x], x), _sortable(row.config[group or x], group or x)))
+        own.sort(key=lambda row: (axis_order(row.config[x], x), axis_order(row.config[group or x], group or x)))
         cells = {(spelled(row.config[x], x), spelled(row.config[group], group) if group else ""): row for row in own}
         found = PivotTable(x, group, described(own[0].config, rest) if rest else "", cells)
         if len(cells) > SPARSE * len(found.xs) * len(found.groups):
@@ -72,11 +71,3 @@ def _values(row: ComparisonRow, axes: Sequence[str]) -> tuple[str, ...]:
 
 def _commonest(values: Sequence[tuple[str, ...]]) -> tuple[str, ...] | None:
     return max(values, key=values.count) if values else None
-
-
-def _sortable(value: Any, axis: str | None) -> tuple[bool, float, str]:
-    """Return the key by which values of an axis ascend: numbers first, sets of bands by their size, "all" last."""
-    if axis == "bands":
-        return True, float(len(value)) or math.inf, str(value)
-    is_number = isinstance(value, int | float)
-    return not is_number, float(value) if is_number else 0.0, str(value)

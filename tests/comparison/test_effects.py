@@ -154,3 +154,19 @@ def test_resuming_is_advised_only_where_trials_are_missing() -> None:
     assert found == NotComputed(
         "settings have from 1 to 2 finished seeds; --resume the sweep until all have the same number"
     )
+
+
+@pytest.mark.parametrize(
+    ("axis", "ascending"),
+    [
+        ("bands", (("B04", "B03", "B02"), ("B04", "B03", "B02", "B08"), ())),
+        ("crop_area", ((0.08, 1.0), (0.5, 1.0))),
+        ("optimiser", ("adamw", "lars", "sgd")),
+        ("epochs", (9, 10, 100)),
+    ],
+)
+def test_values_of_an_axis_stand_in_their_own_order_and_not_by_rank(axis: str, ascending: tuple[object, ...]) -> None:
+    ranked = table({(value,): [0.5 - 0.1 * place] for place, value in enumerate(reversed(ascending))}, axes=(axis,))
+    found = levels(ranked, METRIC)
+    assert not isinstance(found, NotComputed)
+    assert [level.value for level in found] == list(ascending)

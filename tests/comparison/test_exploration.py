@@ -33,5 +33,5 @@ def test_axes_are_logarithmic_where_numbers_lie_far_apart_and_in_order_where_the
     assert near.place(2) == 0.5
     words = AxisScale.of("y", settings((1, "b", 0.1), (1, "a", 0.1), (1, None, 0.1), (1, "b", 0.1)))
     assert not words.is_numeric
-    assert [words.place(value) for value in ("b", "a", None)] == [0.0, 0.5, 1.0]
+    assert [words.place(value) for value in (None, "a", "b")] == [0.0, 0.5, 1.0]
     assert AxisScale.of("x", settings((3, 1, 0.1))).place(3) == 0.5
