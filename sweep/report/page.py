@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from sweep.comparison.axis_order import is_number
 from sweep.comparison.conclusions import SMOKE_NOTICE, notes
 from sweep.comparison.dataset_report import DataSetReport
 from sweep.comparison.effects import NotComputed
@@ -96,6 +97,10 @@ class DatasetSection:
     """Learning curves of all trials."""
     pictures: list[PageFigure] | NotComputed
     """Pictures of the data by the best trial, or the reason why there are none."""
+
+    def is_text(self, axis: str) -> bool:
+        """Whether an axis has values other than numbers, whose column is aligned to the left."""
+        return not all(is_number(row.config[axis]) for row in (*self.part.table.settings, *self.part.table.halved))
 
     def has_interval(self, kind: str) -> bool:
         """Whether the main table shows an interval over seeds, or over images."""

@@ -8,6 +8,7 @@ from sweep.comparison.pivots import PivotTable
 from sweep.comparison.trial_report import TrialReport
 from sweep.comparison.wording import metric_words, spelled
 from sweep.console.formatting import axis_label, duration, interval, number, signed_number
+from sweep.report.status_words import status_words
 from trainables.metrics.names import is_share
 
 
@@ -30,6 +31,7 @@ def _setting_row(part: DataSetReport, one: ReportRow) -> dict[str, Any]:
         "axes": [spelled(row.config[axis], axis) for axis in part.table.axes] or ["the setting"],
         "cells": [_cell(metric, cell) for metric, cell in one.cells.items()],
         "seeds": f"{len(row.finished)} of {len(row.trials)}",
+        "status": "" if len(row.finished) == len(row.trials) else status_words(row),
         "time": duration(3600 * one.row.hours),
         "seconds": round(3600 * one.row.hours, 1),
         "best": row is part.table.best,

@@ -1,7 +1,6 @@
 """Comparison of settings as a table in the terminal."""
 
 import re
-from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -16,12 +15,13 @@ from sweep.comparison.conclusions import MAYBE_BEST, SMOKE_NOTICE, conclusions, 
 from sweep.comparison.pool_leaks import LEAKS
 from sweep.comparison.split_comparison import SplitComparison
 from sweep.comparison.standing import standing
-from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
+from sweep.comparison.table import ComparisonRow, ComparisonTable
 from sweep.comparison.trial_outputs import TrialOutputs
 from sweep.comparison.wording import COLLAPSED, metric_words, spelled
 from sweep.console.formatting import axis_label, duration, half_width, number, plural, signed_interval, signed_number
 from sweep.console.printing import screen, text
 from sweep.records.sweep_record import SweepRecord
+from sweep.report.status_words import status_words
 from trainables.printing.printable_text import printable
 
 HALVED = "ended early by halving: means over seeds at that epoch, not to be compared with those above"
@@ -213,23 +213,7 @@ def _numbers(table: ComparisonTable, row: ComparisonRow) -> list[str]:
     cells = [_cell(row, name) for name in table.metrics]
     if table.seeds > 1:
         cells.append(str(len(row.finished)))
-    return [*cells, duration(3600 * row.hours), _status(row)]
-
-
-def _status(row: ComparisonRow) -> str:
-    """Return the status of a setting's trials: each state once, with the necessary remarks."""
-    counts = Counter(_described(trial) for trial in row.trials)
-    if len(counts) == 1:
-        return next(iter(counts))
-    return "; ".join(f"{count} {state}" for state, count in counts.items())
-
-
-def _described(trial: ComparedTrial) -> str:
-    result, planned = trial.result, trial.entry.config["epochs"]
-    part = "" if result.epoch == planned else f", epoch {result.epoch}/{planned}"
-    alarm = ", COLLAPSED" if result.collapsed else ""
-    retried = f", after {result.troubles}" if result.troubles and result.status != "failed" else ""
-    return result.status + part + retried + alarm
+    return [*cells, duration(3600 * row.hours), status_words(row)]
 
 
 def _cell(row: ComparisonRow, metric: str) -> str:
