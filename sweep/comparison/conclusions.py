@@ -306,7 +306,8 @@ def _left_out(sweep: SweepRecord, tables: Sequence[ComparisonTable]) -> list[str
     most = max((sum(bool(row.finished) for row in table.settings) for table in best), default=0)
     if most > 1:
         lines.append(
-            f"the best of {most} settings was chosen by the numbers shown, so its own number is probably too high; "
+            f"the best of {most} settings was chosen by the numbers shown, so its own number is probably too "
+            f"{'high' if sweep.direction == 'max' else 'low'}; "
             "for an unbiased one, train it with new seeds and evaluate it on new images"
         )
     return lines

@@ -107,16 +107,19 @@ def _print_table(console: Console, sweep: SweepRecord, table: ComparisonTable) -
         while len(shown.metrics) > 1 and _width(console, drawn) > console.width:
             shown = replace(shown, metrics=shown.metrics[:-1])
             drawn = _narrow(_draw(sweep, shown))
+        if _width(console, drawn) > console.width:
+            drawn = _narrow(drawn, least=False)
     _print_whole(console, drawn)
     if hidden := table.metrics[len(shown.metrics) :]:
         wider = f"{plural(len(hidden), 'more column')} in a wider terminal, with --html or --json: {', '.join(hidden)}"
         console.print(text(wider, "dim"))
 
 
-def _narrow(drawn: RichTable) -> RichTable:
-    """Return a table whose columns are as wide as their longest words."""
+def _narrow(drawn: RichTable, *, least: bool = True) -> RichTable:
+    """Return a table whose columns are as wide as their longest words, and with `least` no narrower than they ask."""
     for column in drawn.columns:
         words = [word for cell in (column.header, *column.cells) for word in _words(str(cell), column.no_wrap)]
+        column.min_width = column.min_width if least else None
         column.width = max([column.min_width or 0, *map(cell_len, words)])
     return drawn
 

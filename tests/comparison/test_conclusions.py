@@ -132,6 +132,15 @@ def test_of_two_equal_settings_one_is_seldom_called_worse() -> None:
     assert 0.02 < worse + alone < 0.10 + 4 * math.sqrt(0.1 * 0.9 / 400)
 
 
+@pytest.mark.parametrize(("direction", "biased"), [("max", "high"), ("min", "low")])
+def test_the_best_of_several_is_too_good_in_the_direction_of_the_metric(direction: str, biased: str) -> None:
+    sweep, found = seeded({0.1: [0.5], 0.2: [0.6]})
+    sweep = sweep.model_copy(update={"direction": direction})
+    (table,) = compare(sweep, lambda entry: found[entry.trial_id])
+    (said,) = (line for line in notes(sweep, [table]) if "was chosen by the numbers shown" in line)
+    assert f"so its own number is probably too {biased}" in said
+
+
 def test_several_that_may_be_best_are_named() -> None:
     text = said({0.1: [0.50, 0.51, 0.52], 0.2: [0.58, 0.60, 0.62], 0.5: [0.57, 0.59, 0.62]})
     assert "With 3 seeds temperature 0.5 may be just as good." in text

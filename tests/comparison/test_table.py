@@ -213,6 +213,19 @@ def test_an_interval_over_seeds_ends_where_the_metric_does() -> None:
         assert (ends.high == high) == math.isfinite(high)
 
 
+def test_a_terminal_too_narrow_for_one_metric_cuts_no_word() -> None:
+    sweep, found = seeded({0.1: [0.5, 0.6], 0.2: [0.7, 0.9]})
+    trials = [one.model_copy(update={"baseline": "colours"}) if one.baseline else one for one in sweep.trials]
+    (table,) = compare(sweep.model_copy(update={"trials": tuple(trials)}), lambda entry: found[entry.trial_id])
+    stream = io.StringIO()
+    console = Console(file=stream, width=50, force_terminal=True, color_system=None)
+    print_comparison(sweep, [table], console=console)
+    shown = stream.getvalue().split("Best on")[0]
+    assert max(map(len, shown.splitlines())) <= 50
+    assert "…" not in shown
+    assert shown.count("finished") == len(table.settings) + len(table.baselines)
+
+
 @pytest.mark.parametrize("columns", [80, 120])
 def test_a_terminal_gets_whole_words_and_a_file_the_whole_table(columns: int) -> None:
     sweep, found = seeded({0.1: [0.5, 0.6], 0.2: [0.7, 0.9]})

@@ -34,7 +34,7 @@ def test_only_pivot_tables_of_shares_are_in_percent(metric: str, title: str) -> 
 
 def row_of(config: Mapping[str, Any], *trials: TrialResult) -> ReportRow:
     """Return a row of settings with made-up values."""
-    entry: Any = SimpleNamespace(config={"epochs": 60, **config}, baseline=None, name="x")
+    entry: Any = SimpleNamespace(config={"epochs": 60, **config}, baseline=None, name="x", method="")
     row = ComparisonRow(tuple(ComparedTrial(entry, result) for result in trials), {})
     return ReportRow(row, "", {})
 
