@@ -1,7 +1,7 @@
 """Files of a Sentinel-2 product or folder of bands: its bands, and the offsets in its metadata."""
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from sweep.maps.other_products import OtherFile, first_band, other_file
@@ -96,12 +96,6 @@ def _several(scene: Path, *paths: Path) -> BadInputError:
         f"{scene}: contains several scenes ({names}); give {one}, or put the files of each scene into a folder of its "
         "own"
     )
-
-
-def common_names(scene: Path) -> Mapping[str, str]:
-    """Return the scene's own bands by the names that they share with other products; empty if they share none."""
-    other = other_scene(scene)
-    return {} if other is None else other.product.common
 
 
 def other_scene(scene: Path) -> OtherFile | None:

@@ -11,12 +11,12 @@ import numpy as np
 from sweep.maps.band_files import (
     band_files,
     band_offsets,
-    common_names,
     finest_files,
     other_scene,
     refuse_other_products,
 )
 from sweep.maps.channel_names import chosen_channels
+from sweep.maps.other_products import OtherFile
 from sweep.maps.raster_file import DRIVERS, closed_raster, explained_raster, no_raster, open_raster
 from sweep.maps.scene import Band, Scene
 from sweep.maps.scene_files import is_band_scene, scene_files
@@ -154,7 +154,8 @@ def _of_bands(
         raise BadInputError(
             f"{source}: is a folder of bands, but this model doesn't name its bands; give one GeoTIFF with its channels"
         )
-    found, common = finest_files(source), common_names(source)
+    found, other = finest_files(source), other_scene(source)
+    common = {} if other is None else other.product.common
     if missing := [band for band in bands if common.get(band, band) not in found]:
         refuse_other_products(scene_files(source))
         raise BadInputError(
@@ -174,14 +175,14 @@ def _of_bands(
                 f"{files[band]}: has values of {dataset.dtypes[0]}, other bands of {finest.dtypes[0]}; give one type"
             )
         value = _offset(source, band, added) if offset is None else offset
-        usual = _usual_nodata(source, dataset) if unstated is None else unstated
+        usual = _usual_nodata(other, dataset) if unstated is None else unstated
         read.append(Band(dataset, 1, repeat, value, usual if own is None else own))
     return _scene(str(source), finest, tuple(read), tuple(bands), None)
 
 
-def _usual_nodata(source: Path, dataset: Any) -> float | None:
+def _usual_nodata(other: OtherFile | None, dataset: Any) -> float | None:
     """Return the nodata value in the specification of a scene's product; None for other values than the product's."""
-    if (other := other_scene(source)) is not None:
+    if other is not None:
         return other.product.fill
     return SENTINEL_NODATA if read_type(dataset.dtypes[0]) != FLOATS else None
 

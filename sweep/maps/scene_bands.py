@@ -4,7 +4,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
-from sweep.maps.band_files import BAND_ORDER, band_files, common_names, other_scene, product_of
+from sweep.maps.band_files import BAND_ORDER, band_files, other_scene, product_of
 from sweep.maps.channel_names import opaque_channels
 from sweep.maps.scene_checks import agreed_bands
 from sweep.maps.scene_files import is_band_scene
@@ -63,7 +63,8 @@ def _of_files(files: Sequence[Path]) -> tuple[str, ...]:
 
 def _in_common(scene: Path, bands: set[str]) -> set[str]:
     """Return the names that a scene's bands share with Landsat's; its own if it shares none."""
-    common = common_names(scene)
+    other = other_scene(scene)
+    common = {} if other is None else other.product.common
     return {name for name, band in common.items() if band in bands} if common else bands
 
 

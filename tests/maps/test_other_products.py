@@ -170,6 +170,8 @@ def test_both_parts_of_hls_share_the_bands_that_hls_makes_alike(tmp_path: Path) 
         for channel, place in enumerate(places):
             np.testing.assert_array_equal(image[..., channel], numbers(place, -50, 4000)[:, :SIDE])
     assert [band.name for band in pool(tmp_path / "in", "rgb", pixels="percentiles").info.bands] == list(COLOURS)
+    of_one = pool(tmp_path / "in" / S30, "one", bands=("nir", "red"), pixels="percentiles")
+    assert [band.described() for band in of_one.info.bands] == ["nir (864.7 nm, 30 m)", "red (654.6 nm, 30 m)"]
 
 
 @pytest.mark.parametrize(

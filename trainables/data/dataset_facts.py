@@ -301,7 +301,7 @@ SCENES = replace(
     splits=("block", "tile", "longitude", "random"),
     bands=SENTINEL_2_BANDS,
     pixels=SENTINEL_PIXELS,
-    layout="a folder of Sentinel-2 products (.SAFE), GeoTIFFs, or folders of bands (*_B04.tif, ...)",
+    layout="a folder of Sentinel-2 products (.SAFE), Landsat or HLS scenes, GeoTIFFs, or bands (*_B04.tif, ...)",
 )
 
 KNOWN: dict[str, DataSetFacts] = {
