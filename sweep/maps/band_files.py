@@ -25,7 +25,7 @@ MASKS = "MSK_"
 """Name prefix of a product's quality masks, whose names otherwise look like bands."""
 PRODUCT_FILES = ("MTD_MSIL2A.xml", "MTD_MSIL1C.xml")
 ADDED = re.compile(r'_ADD_OFFSET band_id="(\d+)"\s*>\s*(-?\d+)\s*<')
-"""BOA_ADD_OFFSET of level 2A, RADIO_ADD_OFFSET of level 1C (Sentinel-2 Products Specification Document, 14.9)."""
+"""BOA_ADD_OFFSET of level 2A, RADIO_ADD_OFFSET of level 1C (Sentinel-2 Products Specification Document)."""
 BASELINE = re.compile(r"^S2[A-D]_MSIL(?:1C|2A)_\d{8}T\d{6}_N(\d{4})_R\d{3}_")
 FIRST_WITH_OFFSETS, UNKNOWN_BASELINE = 400, 9999
 """Processing baselines of product names: 04.00 introduced offsets; BigEarthNet v2.0 writes 99.99."""

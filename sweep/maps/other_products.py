@@ -16,7 +16,7 @@ from trainables.data.bands import SPECTRAL
 from trainables.data.class_names import SENTINEL_2_BANDS
 
 OLI = dict(zip(SPECTRAL, (443.0, 482.0, 561.4, 654.6, 864.7, 1608.9, 2200.7), strict=True))
-"""Central wavelengths of the Operational Land Imager of Landsat 8 and 9 in nm (Barsi et al. 2014, table 1)."""
+"""Central wavelengths in nm of the Operational Land Imager, Landsat 8 and 9 (Barsi et al. 2014, rs61010232)."""
 ETM = dict(zip(SPECTRAL[1:], (485.0, 560.0, 660.0, 835.0, 1650.0, 2220.0), strict=True))
 """Middles of the bands of Landsat 7's Enhanced Thematic Mapper Plus in nm (USGS, band designations)."""
 TM = dict(zip(SPECTRAL[1:], (485.0, 560.0, 660.0, 830.0, 1650.0, 2215.0), strict=True))

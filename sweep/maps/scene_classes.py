@@ -13,7 +13,7 @@ from sweep.maps.scene_files import is_band_scene, scene_files
 
 SCL_FILE = re.compile(r"(?:^|_)SCL(?:_\d\dm)?\.(?:tif|tiff|jp2)$", re.IGNORECASE)
 COVER_CLASSES = {"cloud": (8, 9, 10), "shadow": (3,), "snow": (11,), "nodata": (0,)}
-"""SCL classes by cover (Sentinel-2 Products Specification Document, 14.9): 8 and 9 are cloud, 10 is thin cirrus."""
+"""SCL classes by cover (Sentinel-2 Products Specification Document): 8 and 9 are cloud, 10 is thin cirrus."""
 BITS: dict[str, dict[str, tuple[int, ...]]] = {
     "Fmask": {"cloud": (1,), "shadow": (3,), "snow": (4,)},
     "QA_PIXEL": {"cloud": (2, 3), "shadow": (4,), "snow": (5,), "nodata": (0,)},
