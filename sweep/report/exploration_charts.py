@@ -22,6 +22,8 @@ from sweep.report.charts import InteractiveChart, axis, safe
 from sweep.report.parallel_chart import parallel_chart, result_scale
 
 MOST_PAIRS = 15
+MOST_TICKS = 8
+"""Maximum number of values that a logarithmic axis names itself; Plotly would write 0.2 and 0.5 as 2 and 5."""
 SCALE = [[0.0, "#3b528b"], [0.35, "#21908c"], [0.7, "#5dc863"], [1.0, "#fde725"]]
 """Colour scale of results, from worst to best (viridis)."""
 
@@ -246,6 +248,9 @@ def _on_axis(scale: AxisScale, value: Any) -> Any:
 
 
 def _axis_of(scale: AxisScale) -> dict[str, Any]:
+    if scale.is_logarithmic and len(scale.values) <= MOST_TICKS:
+        texts = [spelled(value, scale.name) for value in scale.values]
+        return axis(axis_label(scale.name), type="log", tickvals=list(scale.values), ticktext=texts)
     if scale.is_logarithmic:
         decades = scale.values[-1] / scale.values[0] >= 100
         return axis(axis_label(scale.name), type="log", dtick=1 if decades else "D2")

@@ -1,6 +1,7 @@
 """Chart of many settings in parallel coordinates: one line per setting, through its values to its result."""
 
 from collections.abc import Iterator, Sequence
+from textwrap import wrap
 from typing import Any
 
 from sweep.comparison.dataset_report import DataSetReport
@@ -13,6 +14,8 @@ from trainables.metrics.names import is_share
 
 BEST_SHOWN = 8
 """Number of highlighted settings."""
+TITLE_LINE = 12
+"""Maximum characters of a line of a column's title."""
 
 
 def result_scale(part: DataSetReport) -> tuple[int, str]:
@@ -27,7 +30,7 @@ def parallel_chart(
     """Yield parallel coordinates: one line per setting through its value on each axis to its result."""
     factor, unit = result_scale(part)
     low, high = (ends(one.result for one in settings) for ends in (min, max))
-    columns = [*(axis_label(scale.name) for scale in scales), unit]
+    columns = [_title(name) for name in (*(scale.name for scale in scales), unit)]
     data = []
     for place, one in sorted(enumerate(settings), reverse=True):
         up = (one.result - low) / (high - low) if high > low else 0.5
@@ -37,12 +40,20 @@ def parallel_chart(
     layout = {
         "annotations": _notes([*ends, (f"{factor * low:.3g}", f"{factor * high:.3g}")]),
         "shapes": _columns(len(columns)),
-        "xaxis": axis("", tickvals=list(range(len(columns))), ticktext=list(map(safe, columns)), showgrid=False),
+        # By default, Plotly leaves out titles that reach over the chart's edge.
+        "xaxis": axis(
+            "", tickvals=list(range(len(columns))), ticktext=columns, showgrid=False, ticklabeloverflow="allow"
+        ),
         "yaxis": {"visible": False, "range": [-0.12, 1.12]},
-        "margin": {"l": 30, "r": 30, "t": 12, "b": 44},
+        "margin": {"l": 44, "r": 44, "t": 12, "b": 44},
     }
     caption = f"one line per setting; orange and dashed: the best one; thick: the best {min(BEST_SHOWN, len(settings))}"
     yield InteractiveChart(f"{prefix}parallel", "Parallel coordinates", caption, data, layout)
+
+
+def _title(name: str) -> str:
+    """Return a column's title in short lines, so that neighbouring ones don't touch."""
+    return "<br>".join(map(safe, wrap(axis_label(name.replace("/", " ")), TITLE_LINE)))
 
 
 def _line(place: int, heights: Sequence[float], words: str) -> dict[str, Any]:

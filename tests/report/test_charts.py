@@ -5,21 +5,25 @@ import re
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import numpy as np
 import pytest
 from support.written_sweeps import OVER, space_of, write_sweep
 
 from sweep.comparison.dataset_report import DataSetReport, dataset_reports
+from sweep.comparison.exploration import AxisScale, ExploredSetting
 from sweep.comparison.pivots import pivot_tables
 from sweep.figures.images import RIGHT, WRONG
 from sweep.figures.style import COLOURS, REST
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
 from sweep.report.charts import InteractiveChart, plotly_packed, plotly_source
-from sweep.report.exploration_charts import exploration_charts, importance_chart
+from sweep.report.exploration_charts import _axis_of, exploration_charts, importance_chart
 from sweep.report.learning_curves import learning_curves
 from sweep.report.linked_pages import check_is_folder, write_page
+from sweep.report.parallel_chart import parallel_chart
 from sweep.space import Search
 from trainables.data.store import ImageStore
 from trainables.errors import BadInputError
@@ -46,6 +50,21 @@ def page(
     part: DataSetReport, searched: tuple[SweepRecord, SweepStorage], tmp_path_factory: pytest.TempPathFactory
 ) -> str:
     return write_page([part], searched[1], tmp_path_factory.mktemp("page")).read_text(encoding="utf-8")
+
+
+def test_columns_have_short_lines_as_titles_and_logarithmic_axes_their_values() -> None:
+    scales = [AxisScale("temperature", (0.05, 0.1, 1.0)), AxisScale("base_learning_rate", (0.1, 0.5, 5.0))]
+    settings = [
+        ExploredSetting("one", {"temperature": 0.05, "base_learning_rate": 0.5}, 0.5, None, 0),
+        ExploredSetting("other", {"temperature": 0.5, "base_learning_rate": 5.0}, 0.6, None, 1),
+    ]
+    part: Any = SimpleNamespace(sweep=SimpleNamespace(objective="val/linear_balanced_accuracy", direction="max"))
+    (chart,) = parallel_chart(part, settings, scales, "")
+    columns = chart.layout["xaxis"]
+    assert columns["ticktext"] == ["temperature", "base<br>learning<br>rate", "val linear<br>balanced<br>accuracy (%)"]
+    assert columns["ticklabeloverflow"] == "allow"
+    (own,) = (_axis_of(scale) for scale in scales[:1])
+    assert (own["type"], own["tickvals"], own["ticktext"]) == ("log", [0.05, 0.1, 1.0], ["0.05", "0.1", "1"])
 
 
 def test_a_search_is_shown_by_axis_by_pair_in_its_order_and_as_a_distribution(part: DataSetReport) -> None:
