@@ -1,10 +1,12 @@
 """Table of a plan: one row per trial with its cost, and the stages that are not decided yet."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from rich import box
+from rich.cells import cell_len
 from rich.console import Console
+from rich.measure import Measurement
 from rich.table import Table
 
 from sweep.console.formatting import GIB, plural
@@ -24,6 +26,11 @@ MOST_ROWS = 200
 """Maximum number of trials shown."""
 SHOWN = ("dataset", "batch_size", "temperature", "epochs")
 """Fields that always have a column; other fields have one if they vary."""
+TEXTS = ("trial", "stage", "data set")
+"""Columns of text."""
+LEAST_NEEDED = ("views", "steps", "data set", "GiB*", "epochs", "batch")
+"""Columns that a narrow terminal doesn't show, the first ones first."""
+WIDEST = 10_000
 
 
 def print_plan(plan: Plan, memory: MemoryBudget, console: Console | None = None) -> None:
@@ -32,7 +39,10 @@ def print_plan(plan: Plan, memory: MemoryBudget, console: Console | None = None)
     console.print(text(f"{plan.space.name}: {plan.space.description}", "bold"))
     if plan.smoke:
         console.print(text("smoke run: everything below is made tiny", "bold yellow"))
-    console.print(_trials(plan, memory))
+    table, left_out = _fitted(plan, memory, console)
+    console.print(table)
+    if left_out:
+        console.print(text(f"left out here: {', '.join(left_out)}; a wider terminal and --json have them", "dim"))
     if (more := len(plan.trials) - MOST_ROWS) > 0:
         console.print(text(f"and {more:,} trials more"), "")
     for line in summary(plan):
@@ -70,24 +80,41 @@ def plan_value(plan: Plan, memory: MemoryBudget) -> dict[str, Any]:
     }
 
 
-def _trials(plan: Plan, memory: MemoryBudget) -> Table:
+def _fitted(plan: Plan, memory: MemoryBudget, console: Console) -> tuple[Table, list[str]]:
+    """Return the table of the trials, in which no word is cut, and the columns that are left out for that."""
+    table = _trials(plan, memory, ())
+    if not console.is_terminal or _width(console, table) <= console.width:
+        return table, []
+    for count in range(len(LEAST_NEEDED) + 1):
+        table = _trials(plan, memory, LEAST_NEEDED[:count])
+        for column in table.columns:
+            words = [word for cell in (column.header, *column.cells) for word in str(cell).split()]
+            column.width = max(map(cell_len, words), default=1)
+        if _width(console, table) <= console.width:
+            break
+    return table, list(LEAST_NEEDED[:count])
+
+
+def _width(console: Console, table: Table) -> int:
+    """Return the width that a table would take on a screen without an end."""
+    return Measurement.get(console, console.options.update(max_width=WIDEST), table).maximum
+
+
+def _trials(plan: Plan, memory: MemoryBudget, left_out: Collection[str]) -> Table:
+    """Return the table of the trials without some columns."""
     table = Table(box=box.SIMPLE_HEAD, collapse_padding=True, pad_edge=False, header_style="")
     varied = [
         name for name in varying_fields([t.config for t in plan.trials if t.baseline is None]) if name not in SHOWN
     ]
     told = varying_fields([t.config for t in plan.trials if t.baseline])
-    for name in ("trial", "stage", "data set"):
-        table.add_column(name, no_wrap=True)
-    for name in ("batch", "temp.", "epochs"):
-        table.add_column(name, justify="right", no_wrap=True)
-    for name in varied:
-        table.add_column(name.replace("_", " "), justify="right")
-    for name in ("steps", "views", "GiB*"):
-        table.add_column(name, justify="right", no_wrap=True)
+    names = (*TEXTS, "batch", "temp.", "epochs", *(name.replace("_", " ") for name in varied), "steps", "views", "GiB*")
+    shown = [place for place, name in enumerate(names) if name not in left_out]
+    for place in shown:
+        table.add_column(names[place], justify="left" if names[place] in TEXTS else "right")
     for trial in plan.trials[:MOST_ROWS]:
         settings = ["" if trial.baseline and name not in told else _value(trial, name) for name in varied]
         cells = (*_setting(trial), *settings, *_cost(trial, plan.workers, memory))
-        table.add_row(*map(text, cells), style="dim" if trial.baseline else "")
+        table.add_row(*(text(cells[place]) for place in shown), style="dim" if trial.baseline else "")
     return table
 
 
