@@ -122,6 +122,10 @@ def test_a_senseless_value_is_one_line(make: Callable[[], object], message: str)
             "set validation_fraction",
         ),
         (space(objective=RankingObjective("val/sensitivity")), "needs to know what counts as positive"),
+        (
+            space(objective=RankingObjective("val/linear_top1"), base={**BASE, "epochs": 0, "target": "number"}),
+            "'val/linear_top1' isn't a metric .* it measures predicted classes; it has: ",
+        ),
         (space(objective=RankingObjective("test/lidar")), r"'test/lidar' isn't a metric .*alone; take 'val/lidar'"),
         (
             space(objective=RankingObjective("val/top1"), base={**BASE, "epochs": 0}),

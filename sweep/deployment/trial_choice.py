@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from trainables.errors import BadInputError, nearest
-from trainables.metrics.names import better_when
+from trainables.metrics.names import better_when, has_direction
 
 if TYPE_CHECKING:
     from sweep.comparison.table import ComparedTrial, ComparisonRow, ComparisonTable
@@ -65,7 +65,8 @@ def choose(
     """Return the trial to export: by name or id, else the first seed of the best setting.
 
     Raises:
-        BadInputError: No such trial exists, it has no classifier or no weights, or its data set isn't prepared here.
+        BadInputError: No such trial exists, it has no classifier or no weights, or its data set isn't prepared here
+            as it was.
     """
     from trainables.config import UNTRAINABLE
     from trainables.data.store_info import StoreInfo
@@ -87,6 +88,12 @@ def choose(
     info = StoreInfo.read(name)
     if info is None:
         raise BadInputError(f"data set {name!r}: isn't prepared here, and its image size is needed: prepare it first")
+    evaluated = storage.trial_of(entry).fingerprint()
+    if evaluated is not None and evaluated.rpartition("+")[2] != info.fingerprint:
+        raise BadInputError(
+            f"data set {name!r}: isn't the one that {entry.name} was evaluated on: its images, labels or preparation "
+            "changed, and the exported model is described by them; prepare or label it as before"
+        )
     return ChosenTrial(found, final, info.with_bands(tuple(entry.config.get("bands") or ())), head)
 
 
@@ -97,6 +104,8 @@ def find_trial(
     from sweep.comparison.dataset_report import sweep_tables
 
     record = storage.record(sweep)
+    if best is not None and not has_direction(best):
+        raise BadInputError(f"--best {best}: doesn't say which setting is better; give the name of a score or an error")
     if best is not None:
         record = record.model_copy(update={"objective": best, "direction": better_when(best)})
     tables = sweep_tables(record, storage)

@@ -88,9 +88,12 @@ def _check_spread(judged: JudgedMetric, split: str, name: str, info: StoreInfo) 
     numbers = _evaluated_numbers(info.name, info.fingerprint, config.validation_fraction, config.max_test_images)[split]
     if len(numbers) and numbers.min() == numbers.max():
         kind = "validation" if split == "val" else "test"
+        images = f"the {len(numbers):,} evaluated {kind} images of {info.name} have one number, {numbers[0]:g}"
+        if len(numbers) == 1:
+            images = f"a single {kind} image of {info.name} is evaluated"
         raise BadInputError(
-            f"{judged.role}: {judged.name!r} is undefined: the {len(numbers):,} evaluated {kind} images of {info.name} "
-            f"have one number, {numbers[0]:g}; take RMSE or MAE, or prepare the data with other --splits"
+            f"{judged.role}: {judged.name!r} is undefined: {images}; take RMSE or MAE, evaluate more images, or "
+            "prepare the data with other --splits"
         )
 
 

@@ -189,7 +189,7 @@ def _remedy(metric: str, known: frozenset[str], trial: PlannedTrial) -> str:
         return f": it is measured on the validation split alone; take {on_validation!r}"
     if on_test in final_metrics(config, trial.labels):
         return f": it isn't evaluated after every epoch (knn_every is {config.knn_every})"
-    if metric in _possible(trial) and config.epochs == 0:
+    if config.epochs == 0 and metric in final_metrics(config.model_copy(update={"epochs": 1}), trial.labels):
         return ": with epochs 0 nothing learns alongside; take one of frozen features, as test/linear_top1"
     of_number = metric.endswith(OF_NUMBERS)
     if metric in _possible(trial) and of_number != (config.target == "number"):

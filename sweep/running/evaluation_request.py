@@ -245,6 +245,11 @@ def evaluated_data(name: str, config: TrialConfig, changes: Mapping[str, Any]) -
         )
     held_back = 0.0 if "validation" in info.splits else config.validation_fraction or VALIDATION_FRACTION
     held_back = changes.get("validation_fraction", held_back)
+    if not held_back and "validation" not in info.splits:
+        raise BadInputError(
+            f"--set validation_fraction=0: penalties are chosen on validation, and {name} has no validation split; "
+            "give a fraction above 0"
+        )
     limit = changes.get("max_train_images", config.max_train_images)
     counts = size_of(name).chosen(held_back, limit)
     counted = counts.places is not None

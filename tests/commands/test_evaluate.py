@@ -273,6 +273,14 @@ def test_shares_are_sized_by_the_validation_fraction_that_is_set(
     assert design(max_train_images=None, validation_fraction=0.97).label_fractions == (1.0,)
 
 
+def test_an_evaluation_needs_a_validation_split(
+    swept: tuple[SweepRecord, SweepStorage], store: ImageStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
+    with pytest.raises(BadInputError, match=r"--set validation_fraction=0: penalties .* validation, and digits has no"):
+        EvaluationRequest(epochs=0, changes={"validation_fraction": 0}).of_sweep(swept[1], "mine")
+
+
 def test_a_share_that_buys_too_few_labels_is_refused_with_a_way_out() -> None:
     with pytest.raises(BadInputError, match=r"0\.01 of the 300 .* is 3, but .* give 0\.027 or more, or --epochs 0"):
         shares_of_labels((0.01, 1.0), (EvaluatedData("trees", 300, False, {}),), trained=True)

@@ -33,6 +33,7 @@ from sweep.records.sweep_storage import SweepStorage
 from trainables.config import TrialConfig
 from trainables.data.preparing.pixels import fit
 from trainables.data.store import ImageStore
+from trainables.data.store_info import StoreInfo
 from trainables.errors import BadInputError
 from trainables.storage.trial_files import MODEL
 
@@ -244,6 +245,8 @@ def test_what_cant_be_exported_is_said(
         main("mine", trial=pixels.name, storage=place)
     with pytest.raises(BadInputError, match="no setting has test/nothing yet"):
         main("mine", best="test/nothing", storage=place)
+    with pytest.raises(BadInputError, match="--best train/learning_rate: doesn't say which setting is better"):
+        main("mine", best="train/learning_rate", storage=place)
     for options, said in (
         ({"head": "linaer"}, "--head linaer: give linear or probe; did you mean 'linear'"),
         ({"trial": "one", "best": "val/top1"}, "--best val/top1: chooses the trial, but --trial one names it"),
@@ -256,6 +259,10 @@ def test_what_cant_be_exported_is_said(
             main("mine", storage=place, **options)  # type: ignore[arg-type]
     monkeypatch.setenv("SWEEP_DATA", str(tmp_path))
     with pytest.raises(BadInputError, match="data set 'digits': isn't prepared here"):
+        main("mine", storage=place)
+    info = store.info.model_copy(update={"fingerprint": "0" * 64})
+    monkeypatch.setattr(StoreInfo, "read", lambda name: info)
+    with pytest.raises(BadInputError, match=r"data set 'digits': isn't the one that digits-.* was evaluated on"):
         main("mine", storage=place)
 
 

@@ -201,7 +201,7 @@ def test_one_number_for_all_evaluated_images_is_refused(
     if not refused:
         check_data(plan)
         return
-    words = "test images of pool.level have one number, 3; take RMSE or MAE, or prepare the data with other --splits"
+    words = "test images of pool.level have one number, 3; take RMSE or MAE, evaluate more images, or prepare"
     for check in (check_data, check_questions):
         with pytest.raises(BadInputError, match=f"objective: '{metric}' is undefined: the {len(tested)} .*{words}"):
             check(plan)
