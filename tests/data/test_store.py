@@ -280,6 +280,8 @@ def test_resident_memory_stays_flat_over_a_store_larger_than_memory(tmp_path: Pa
 
 @pytest.mark.slow
 def test_workers_end_with_a_parent_that_is_killed() -> None:
+    from sweep.cluster.processes import runs
+
     program = (
         "import time\nfrom trainables.data.preparing.decode_workers import _workers\nif __name__ == '__main__':\n"
         " with _workers() as (pool, count):\n"
@@ -296,9 +298,9 @@ def test_workers_end_with_a_parent_that_is_killed() -> None:
     parent.wait()
     parent.stdout.close()
     deadline = time.monotonic() + 20
-    while any(Path(f"/proc/{worker}").exists() for worker in workers) and time.monotonic() < deadline:
+    while any(map(runs, workers)) and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert not [worker for worker in workers if Path(f"/proc/{worker}").exists()]
+    assert not [worker for worker in workers if runs(worker)]
 
 
 def test_metadata_addresses_and_the_command_line_import_nothing_heavy() -> None:

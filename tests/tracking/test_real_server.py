@@ -21,6 +21,7 @@ from support.tracked_trials import (
     trial_files,
 )
 
+from sweep.cluster import processes
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.server import TrackingServer, served_store
@@ -75,7 +76,7 @@ def test_the_pages_end_without_leaving_a_process(storage: Path, number: signal.S
         program.send_signal(number)
         assert program.wait(30.0) == (-number if number == signal.SIGKILL else 0)
     deadline = time.monotonic() + (10.0 if number == signal.SIGKILL else 0.0)
-    while left := [server for server in servers if Path(f"/proc/{server}").exists()]:
+    while left := [server for server in servers if processes.runs(server)]:
         assert time.monotonic() < deadline, left
         time.sleep(0.1)
     assert not processes_with(str(tracking_database(storage)))
