@@ -13,6 +13,7 @@ from sweep.console.printing import say
 from sweep.records.paths import DEFAULT_STORAGE, artifacts_folder, tracking_database
 from sweep.records.process_identity import is_stopped
 from sweep.tracking.database_lock import LOCKED, await_unlocked, lock_holder, locked_words
+from sweep.tracking.new_database import create_database
 from trainables.errors import BadInputError
 from trainables.printing.redaction import redact
 from trainables.storage.filesystem import Storage
@@ -45,6 +46,8 @@ QUOTED_SQLITE = "sqlite+pysqlite:///"
 SQLITES = (SQLITE, QUOTED_SQLITE)
 FULL = "disk is full"
 """SQLite's words for a file that can't grow."""
+HALF_MADE = "already exists"
+"""SQLite's words for a table that a killed process created."""
 LOCK_SECONDS = 180.0
 """Maximum time to wait for processes that open the same SQLite file; each may create its tables."""
 LOOK_SECONDS = 5.0
@@ -96,7 +99,9 @@ class TrackingStore:
         set_environment()  # first, since the probe's settings are reset afterwards
         try:
             with _settings(PROBE), self._lock():
-                if self.database is not None:
+                if self.database is not None and not self.database.exists():
+                    create_database(self.database, sqlite_uri)
+                elif self.database is not None:
                     await_unlocked(self.database, self.shown)
                 self.follow_move()
                 client = self.client()
@@ -111,6 +116,8 @@ class TrackingStore:
                 raise BadInputError(f"tracking URI {self.shown!r}: {locked_words(self.database)}") from None
             advice = f"start the server or mend the address (http://HOST:PORT or {SQLITE}FILE)"
             advice = "make room on its disk" if FULL in reason else advice
+            if HALF_MADE in reason and self.database is not None:
+                advice = f"MLflow left its tables half made: move {self.database} away; sweep.track fills a new one"
             raise BadInputError(
                 f"tracking URI {self.shown!r} ({self.why}): can't be used: {reason[:400]}; {advice}"
             ) from None  # the cause may contain the address

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from sweep.records.paths import tracking_database
 from sweep.records.process_identity import is_stopped
 from sweep.tracking import database_lock
 from sweep.tracking import store as store_module
@@ -103,6 +104,7 @@ def test_a_locked_or_full_database_is_no_wrong_address(
         raise RuntimeError(f"(sqlite3.OperationalError) {fault}")
 
     monkeypatch.setattr(TrackingStore, "client", failing)
+    tracking_database(tmp_path).touch()
     chosen = TrackingStore.choose(None, storage=tmp_path, experiment="sweep")
     with pytest.raises(BadInputError, match=rf"tracking URI '.*mlflow.db'.*: {said}"):
         chosen.connect()

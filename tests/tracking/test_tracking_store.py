@@ -4,6 +4,7 @@ import os
 import socket
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -75,3 +76,26 @@ def test_the_pages_need_a_store_that_is_there_and_no_server(tmp_path: Path, monk
         served_store(None, tmp_path)
     with pytest.raises(BadInputError, match="is a server already"):
         served_store("http://server:5000", tmp_path)
+
+
+@pytest.mark.slow
+def test_a_database_whose_making_is_killed_is_made_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import mlflow.store.db.utils as database_utils
+
+    chosen = TrackingStore.choose(f"sqlite:///{tmp_path}/mlflow.db", storage=tmp_path, experiment="sweep")
+    upgrade = database_utils._upgrade_db
+
+    def killed(engine: Any) -> None:
+        upgrade(engine)
+        with engine.begin() as connection:  # as a migration leaves it that ends halfway
+            connection.exec_driver_sql("DELETE FROM alembic_version")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(database_utils, "_upgrade_db", killed)
+    with pytest.raises(KeyboardInterrupt):
+        chosen.connect()
+    assert not tracking_database(tmp_path).exists()
+    monkeypatch.setattr(database_utils, "_upgrade_db", upgrade)
+    client = chosen.connect()
+    assert client.get_experiment_by_name("sweep") is not None
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
