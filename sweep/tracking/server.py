@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import socket
 import sqlite3
@@ -23,8 +24,12 @@ from trainables.errors import BadInputError
 from trainables.printing.redaction import redact
 
 START_SECONDS, STOP_SECONDS = 120.0, 10.0
-MOST_OUTPUT = 3000
+MOST_OUTPUT = 10_000
 """Characters of the server's output that are read, from its end."""
+LAST_LINES = 10
+"""Lines of it that are shown if none is an error."""
+ERROR = re.compile(r"[A-Za-z][\w.]*(?:Error|Exception)\b")
+"""Beginning of the line of a traceback that has the error."""
 LEAN = {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", **ENVIRONMENT}
 """Environment without MLflow's job runner, with which the server has 15 processes, some of which outlive it."""
 
@@ -77,7 +82,7 @@ class TrackingServer:
         deadline = time.monotonic() + START_SECONDS
         while not self._answers():
             if self._process.poll() is not None or time.monotonic() > deadline:
-                said = redact(self._output(), self.store.uri).splitlines()
+                said = _cause(redact(self._output(), self.store.uri).splitlines())
                 raise BadInputError(f"MLflow's server over {self.store.shown} did not start:", *said)
             time.sleep(0.2)
 
@@ -153,6 +158,12 @@ class TrackingServer:
     def _signal(group: int, number: int) -> None:
         with suppress(ProcessLookupError):
             os.killpg(group, number)
+
+
+def _cause(output: list[str]) -> list[str]:
+    """Return the last error of the server's output, which ends a traceback; without one, the last lines."""
+    errors = [line for line in output if ERROR.match(line)]
+    return errors[-1:] or output[-LAST_LINES:]
 
 
 def served_store(tracking_uri: str | None, storage: Path | None, experiment: str = "") -> TrackingStore:

@@ -3,10 +3,12 @@
 import os
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
 import time
+from contextlib import closing
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -26,6 +28,7 @@ from sweep.records.paths import tracking_database
 from sweep.records.sweep_storage import SweepStorage
 from sweep.tracking.server import TrackingServer, served_store
 from sweep.tracking.tracker import SweepTracker
+from trainables.errors import BadInputError
 from trainables.storage.trial_records import EpochRecord
 
 
@@ -148,3 +151,13 @@ def test_metrics_that_mlflow_refuses_are_named_and_the_others_of_their_batch_wri
     assert not refused.keys() & run.data.metrics.keys()
     said = sorted(one.getMessage() for one in caplog.records if "refused by MLflow" in one.getMessage())
     assert said == [f"metric {name} of digits-b64 refused by MLflow" for name in sorted(refused)]
+
+
+@pytest.mark.slow
+def test_a_database_that_mlflow_cannot_open_is_said_in_two_lines(storage: Path) -> None:
+    with closing(sqlite3.connect(tracking_database(storage))) as database, database:
+        database.execute("UPDATE alembic_version SET version_num = 'later'")
+    with pytest.raises(BadInputError, match="did not start:") as raised, TrackingServer(served_store(None, storage)):
+        pass
+    _, *others = str(raised.value).splitlines()
+    assert others == [next(line for line in others if "later" in line)]
