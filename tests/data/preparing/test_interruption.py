@@ -45,3 +45,19 @@ def test_ctrl_c_says_what_is_left(tmp_path: Path) -> None:
         "downloaded",
     ]
     assert [path.name for path in root.iterdir()] == [".mine.lock"]
+
+
+INTERRUPTED_IMPORT = """
+import importlib._bootstrap
+from trainables.data.preparing.build_store import _load_meanwhile
+lock = importlib._bootstrap._get_module_lock("pandas")
+lock.acquire()
+_load_meanwhile(chips=False)
+"""
+
+
+@pytest.mark.slow
+def test_an_interrupted_import_does_not_keep_the_program_from_its_end() -> None:
+    """Python leaves the lock of a module whose import Ctrl-C cuts off."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    subprocess.run([sys.executable, "-c", INTERRUPTED_IMPORT], env=environment, check=True, timeout=30)

@@ -106,7 +106,8 @@ def _load_meanwhile(*, chips: bool) -> None:
             if chips:
                 importlib.import_module("scipy.spatial")  # for the distance between the splits
 
-    threading.Thread(target=load, name="libraries of the index").start()
+    # A daemon: after Ctrl-C within an import of this thread, the other would wait for that module for ever.
+    threading.Thread(target=load, name="libraries of the index", daemon=True).start()
 
 
 def _reporter(listing: ImageSource, progress: Progress | None) -> Callable[[int], None] | None:
