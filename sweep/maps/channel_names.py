@@ -12,7 +12,7 @@ from trainables.fields.band_spelling import band_name
 
 LANDSAT = re.compile(r"L[COTEM]0?[1-9](?=_|\d{6})|HLS\.L30\.|LANDSAT", re.IGNORECASE)
 """Beginning of the names of Landsat's products, and of stacks of their bands."""
-KNOWN = (*SENTINEL_2_BANDS, *COLOURS)
+KNOWN = (*SENTINEL_2_BANDS, *SPECTRAL)
 """Names that say which part of the spectrum a band measures."""
 
 
@@ -51,8 +51,8 @@ def chosen_channels(path: Path, bands: Sequence[str], channels: Sequence[int]) -
     found = [_one(band, named) for band in bands]
     if bands and None not in found:
         return [index for index in found if index is not None]
-    own = [name for name in reversed(named) if name in KNOWN]
-    if own and set(bands) & set(KNOWN):
+    own = [name for name in reversed(named) if name]
+    if any(found) or (set(own) & set(KNOWN) and set(bands) & set(KNOWN)):
         missing = [band for band, index in zip(bands, found, strict=True) if index is None]
         raise BadInputError(
             f"{path}: has no band {', '.join(missing)}; its bands are described as {', '.join(own)}; give a scene with "

@@ -15,6 +15,7 @@ from support.scenes import SIDE, THESIS, grey, write_band, write_jp2, write_mode
 
 from sweep.deployment.exported_model import DeployedModel
 from sweep.maps.map_classes import NODATA, STEPS
+from sweep.maps.open_scene import open_scene
 from trainables.data.class_names import RGB_BANDS
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.prepare import prepare
@@ -55,6 +56,26 @@ def test_bands_are_found_by_description_and_never_guessed(
         file.descriptions = ("B8", "B4", "B3")
     with pytest.raises(BadInputError, match=r"has no band B02; its bands are described as B08, B04, B03"):
         mapped(other)
+
+
+@pytest.mark.parametrize(
+    ("described", "bands", "missing"),
+    [
+        (("swir1",), ("nir",), "nir"),
+        (("swir1", "swir2"), ("nir", "swir1"), "nir"),
+        (("nir",), ("B08",), "B08"),
+        (("ndvi", "height"), ("height", "slope"), "slope"),
+    ],
+)
+def test_a_file_that_names_other_bands_isnt_read_by_position(
+    described: tuple[str, ...], bands: tuple[str, ...], missing: str, tmp_path: Path
+) -> None:
+    scene = write_scene(tmp_path / "scene.tif", grey(30, 30)[..., : len(described)])
+    with rasterio.open(scene, "r+") as file:
+        file.descriptions = described
+    words = f"has no band {missing}; its bands are described as {', '.join(described)}"
+    with pytest.raises(BadInputError, match=words), open_scene(scene, bands, len(bands)):
+        pass
 
 
 def test_a_product_as_it_is_downloaded(mapped: Callable[..., Any], tmp_path: Path) -> None:
