@@ -53,7 +53,8 @@ def main(
     offset: Annotated[
         int | None,
         typer.Option(
-            help="Number added to all pixel values; -1000 for Sentinel-2 products since 2022.", rich_help_panel=MAP
+            help="Number added to all pixel values, in place of the model's; -1000 for Sentinel-2 since 2022.",
+            rich_help_panel=MAP,
         ),
     ] = None,
     nodata: Annotated[

@@ -84,7 +84,7 @@ def plan_map(
             found=scene.dtype,
             wanted=str(model.facts["dtype"]),
             brightest=options.scale,
-            moved=any(band.offset for band in scene.channels),
+            moved=scene.offset_stated,
             measured=scene.measured,
         )
     except BadInputError as error:

@@ -12,6 +12,7 @@ from sweep.maps.band_files import (
     band_files,
     band_offsets,
     finest_files,
+    has_metadata,
     other_scene,
     refuse_other_products,
 )
@@ -69,7 +70,7 @@ def enter_scene(
     """Return a scene that stays open as long as `stack`; like `open_scene`, for callers within `closed_raster`."""
     if is_band_scene(source):
         return _of_bands(stack, source, bands, offset=offset, nodata=nodata, unstated=unstated)
-    return _of_file(stack, source, bands, channels, offset=offset or 0, nodata=nodata, unstated=unstated)
+    return _of_file(stack, source, bands, channels, offset=offset, nodata=nodata, unstated=unstated)
 
 
 def is_scene(source: Path) -> bool:
@@ -100,7 +101,7 @@ def _of_file(
     bands: Sequence[str],
     channels: int,
     *,
-    offset: int,
+    offset: int | None,
     nodata: float | None,
     unstated: float | None,
 ) -> Scene:
@@ -137,8 +138,9 @@ def _of_file(
         )
     value = dataset.nodatavals[chosen[0] - 1] if nodata is None else nodata  # a file has one
     value = unstated if value is None and not masked else value
-    read = tuple(Band(dataset, index, 1, offset, value) for index in chosen)
-    return replace(_scene(str(source), dataset, read, tuple(bands), dataset if masked else None), described=described)
+    read = tuple(Band(dataset, index, 1, offset or 0, value) for index in chosen)
+    scene = _scene(str(source), dataset, read, tuple(bands), dataset if masked else None)
+    return replace(scene, described=described, offset_stated=offset is not None)
 
 
 def _of_bands(
@@ -177,7 +179,8 @@ def _of_bands(
         value = _offset(source, band, added) if offset is None else offset
         usual = _usual_nodata(other, dataset) if unstated is None else unstated
         read.append(Band(dataset, 1, repeat, value, usual if own is None else own))
-    return _scene(str(source), finest, tuple(read), tuple(bands), None)
+    scene = _scene(str(source), finest, tuple(read), tuple(bands), None)
+    return replace(scene, offset_stated=offset is not None or has_metadata(source))
 
 
 def _usual_nodata(other: OtherFile | None, dataset: Any) -> float | None:

@@ -111,6 +111,8 @@ class Scene:
     """Dataset that defines the scene's pixel grid."""
     described: bool = True
     """Whether the files say which band each channel is; if not, the requested bands are taken by position."""
+    offset_stated: bool = False
+    """Whether the product or the caller states the offset of the values, 0 included; it is added already."""
 
     def rows(self, top: int, rows: int) -> tuple[NDArray[np.generic], Mask]:
         """Return the values (rows, W, C) and the valid pixels (rows, W) of `rows` rows from row `top` on.

@@ -14,6 +14,7 @@ from sweep.maps.open_scene import open_scene
 from sweep.maps.scene_source import read_scenes
 from sweep.predict import main as predict
 from trainables.data.bands import COLOURS
+from trainables.data.class_names import RGB_BANDS
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.prepare import prepare
 from trainables.data.store import ImageStore
@@ -257,3 +258,17 @@ def test_a_map_is_of_values_of_the_models_scale(model: Path, tmp_path: Path) -> 
     with pytest.raises(BadInputError, match=r"offset of 1000 since 2022-01-25, .* add --offset -1000, or 0 if it was"):
         predict(model, tmp_path / "T34VER_20230613", tmp_path / "new.tif")
     predict(model, tmp_path / "T34VER_20230613", tmp_path / "new.tif", offset=-1000)
+
+
+def test_a_stated_offset_stands_in_place_of_the_models(mapped: Callable[..., Any], tmp_path: Path) -> None:
+    own = {"bands": list(RGB_BANDS), "pixels": "reflectance", "ranges": [], "metres": 10.0}
+    model = write_model(tmp_path / "own", dtype="uint16", input=own | {"reflectance": "10000.0,-1000.0"})
+    raw, removed, old = (tmp_path / name for name in ("T34VER_20230613", "T34VES_20230613", "T34VER_20170613.SAFE"))
+    for folder, value in ((raw, 3000), (removed, 2000), (old, 2000)):
+        for band in RGB_BANDS:
+            write_band(folder / f"{band}.tif", np.full((SIDE, SIDE), value, np.uint16))
+    (old / "MTD_MSIL2A.xml").write_text("<a>without offsets, before baseline 04.00</a>")
+    stack = write_scene(tmp_path / "stack.tif", np.full((SIDE, SIDE, 3), 2000, np.uint16))
+    for scene, options in ((raw, {"offset": -1000}), (removed, {"offset": 0}), (old, {}), (stack, {"offset": 0})):
+        found, _, _ = mapped(scene, by=model, overwrite=True, **options)
+        assert found == pytest.approx(0.2, abs=1e-3), scene

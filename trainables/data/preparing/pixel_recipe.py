@@ -114,7 +114,7 @@ class PixelRecipe:
             found: Type of the scene's values as read, as `uint16`; `float32` for signed and floating-point values.
             wanted: Type of the store's pixels, as `uint8`.
             brightest: Value that becomes 255, instead of the recipe's rule.
-            moved: Whether reading the scene already added its offset.
+            moved: Whether reading the scene already added its offset, which may be 0.
             measured: Type of the values in the scene's files; empty: as read.
 
         Raises:
