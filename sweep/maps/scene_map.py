@@ -61,7 +61,7 @@ def write_map(
     opened = DeployedModel.open(model)
     recipe = recipe_of(opened, chosen)
     _check_output(output, source, overwrite=overwrite)
-    check_values(source, recipe, chosen)
+    check_values(source, recipe, chosen, opened.facts.get("bands", ()))
     channels = int(opened.facts["channels"])
     bands = recipe.channel_bands(channels)
     with (

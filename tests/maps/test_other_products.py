@@ -246,7 +246,10 @@ def test_a_map_of_landsat_leaves_out_its_clouds(mapped: Callable[..., Any], tmp_
 def test_a_map_is_of_values_of_the_models_scale(model: Path, tmp_path: Path) -> None:
     landsat(tmp_path / "in")
     reflectance = {"bands": ["red", "green", "blue"], "pixels": "reflectance", "ranges": [], "metres": 30.0}
-    for stated, words in (("36363.6364,-7272.72727", ""), ("10000.0,0.0", r"2.75e-05 \* value -0.2, .* 10000,0; give")):
+    for stated, words in (
+        ("36363.6364,-7272.72727", ""),
+        ("10000.0,0.0", r"2.75e-05 \* value -0.2, .* set 0.0001 \* value; give"),
+    ):
         own = write_model(tmp_path / stated, dtype="uint16", input=reflectance | {"reflectance": stated})
         if not words:
             predict(own, tmp_path / "in" / LANDSAT, tmp_path / "map.tif")
@@ -258,6 +261,27 @@ def test_a_map_is_of_values_of_the_models_scale(model: Path, tmp_path: Path) -> 
     with pytest.raises(BadInputError, match=r"offset of 1000 since 2022-01-25, .* add --offset -1000, or 0 if it was"):
         predict(model, tmp_path / "T34VER_20230613", tmp_path / "new.tif")
     predict(model, tmp_path / "T34VER_20230613", tmp_path / "new.tif", offset=-1000)
+
+
+@pytest.mark.parametrize("rule", ["thesis", "percentiles"])
+def test_a_map_of_landsat_isnt_made_by_a_model_of_hls(rule: str, mapped: Callable[..., Any], tmp_path: Path) -> None:
+    hls(tmp_path / "hls", L30)
+    landsat(tmp_path / "landsat")
+    models = {}
+    for folder in ("hls", "landsat"):
+        info = pool(tmp_path / folder, folder, pixels=rule).info
+        bands = [band.model_dump(exclude_defaults=True) for band in info.channel_bands]
+        models[folder] = write_model(tmp_path / f"of {folder}", input=PixelRecipe.of(info).written(), bands=bands)
+        mapped(tmp_path / folder, by=models[folder], overwrite=True)
+    words = (
+        r"landsat: its reflectance is 2.75e-05 \* value -0.2, and that of the model's data set 0.0001 \* value; give"
+    )
+    with pytest.raises(BadInputError, match=words):
+        mapped(tmp_path / "landsat", by=models["hls"])
+    with pytest.raises(
+        BadInputError, match=r"hls: its reflectance is 0.0001 \* value, .* 2.75e-05 \* value -0.2; give"
+    ):
+        mapped(tmp_path / "hls", by=models["landsat"])
 
 
 def test_a_stated_offset_stands_in_place_of_the_models(mapped: Callable[..., Any], tmp_path: Path) -> None:

@@ -34,7 +34,7 @@ def stored_bands(
     if request.facts.bands and not stated:  # published data sets of Sentinel-2 hold its digital numbers
         bands = tuple(_scaled(band, 1.0 / DIGITAL_NUMBERS, 0.0) for band in bands)
     if options.pixels == "thesis":
-        return tuple(_scaled(band, BRIGHTEST / DIGITAL_NUMBERS / 255.0, 0.0) for band in bands)
+        return tuple(map(_of_thesis, bands))
     if options.pixels == "reflectance":
         return tuple(_scaled(band, 1.0 / np.iinfo(np.uint16).max, 0.0) for band in bands)
     if options.pixels == "percentiles":
@@ -43,6 +43,13 @@ def stored_bands(
     if request.facts.name == "scenes" and (own := options.reading.value_range) is not None:
         return tuple(_stretched(band, *own, np.iinfo(np.uint16).max) for band in bands)
     return bands
+
+
+def _of_thesis(band: SpectralBand) -> SpectralBand:
+    """Return the band after the thesis' rule, whose values are Sentinel-2's unless the source states another scale."""
+    if band.scale in (None, 1.0 / DIGITAL_NUMBERS):
+        return _scaled(band, BRIGHTEST / DIGITAL_NUMBERS / 255.0, 0.0)
+    return _stretched(band, 0.0, BRIGHTEST, 255)
 
 
 def _scaled(band: SpectralBand, scale: float, offset: float) -> SpectralBand:
