@@ -1,6 +1,7 @@
 """Plan of a map: windows, pixel conversion, mask and layer, decided before the first window is read."""
 
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 from sweep.deployment.exported_model import DeployedModel
 from sweep.maps.cover_mask import CoverMask
@@ -9,6 +10,7 @@ from sweep.maps.map_classes import map_classes
 from sweep.maps.map_layer import MapLayer
 from sweep.maps.map_numbers import map_numbers
 from sweep.maps.scene import Scene
+from sweep.maps.scene_names import lacks_offset
 from trainables.data.preparing.pixel_recipe import PixelRecipe
 from trainables.data.preparing.pixels import PixelConversion
 from trainables.errors import BadInputError
@@ -113,6 +115,11 @@ def _pixel_notes(scene: Scene, recipe: PixelRecipe, options: MapOptions) -> list
         notes.append(f"8-bit pixels are taken as if made by the data set's rule ({recipe.rule})")
     if options.nodata is None and recipe.nodata is not None and scene.channels[0].nodata == recipe.nodata:
         notes.append(f"pixels of {recipe.nodata:g} are nodata, as in the model's data set")
+    if not scene.offset_stated and lacks_offset(Path(scene.location)) and not (recipe.reflectance or (1.0, 0.0))[1]:
+        notes.append(
+            "neither metadata nor a date tells whether Sentinel-2's offset was added to the values: none is removed "
+            "(--offset -1000 removes it, --offset 0 says that there is none)"
+        )
     if not scene.described:
         names = ", ".join(scene.names)
         notes.append(f"the file doesn't describe its bands: they are taken to be {names} in this order")

@@ -30,7 +30,7 @@ def test_what_the_scl_says_is_covered_is_no_data(mapped: Callable[..., Any], tmp
     assert facts["valid"]["pixels"] == int((~hidden).sum())
     said = "left out by the scene classification, of the scene: cloud 18.3 %, shadow 6.7 %, snow 0.8 %, nodata 0.1 %"
     assert said in capsys.readouterr().out
-    probability, _, facts = mapped(tmp_path / "patch", no_scl=True, overwrite=True)
+    probability, _, facts = mapped(tmp_path / "patch", no_scl=True, offset=0, overwrite=True)
     assert (probability != NODATA).all()
     assert facts["scl"] is None
     assert facts["notes"] == []

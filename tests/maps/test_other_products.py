@@ -284,6 +284,18 @@ def test_a_map_of_landsat_isnt_made_by_a_model_of_hls(rule: str, mapped: Callabl
         mapped(tmp_path / "hls", by=models["landsat"])
 
 
+def test_a_map_of_bands_without_date_and_metadata_says_that_no_offset_is_removed(
+    mapped: Callable[..., Any], tmp_path: Path
+) -> None:
+    for folder in ("undated", "T34VER_20170613"):
+        for band in RGB_BANDS:
+            write_band(tmp_path / folder / f"{band}.tif", np.full((SIDE, SIDE), 1000, np.uint16))
+    said = "neither metadata nor a date tells whether Sentinel-2's offset"
+    for folder, options, notes in (("undated", {}, 1), ("undated", {"offset": 0}, 0), ("T34VER_20170613", {}, 0)):
+        _, _, facts = mapped(tmp_path / folder, overwrite=True, **options)
+        assert sum(note.startswith(said) for note in facts["notes"]) == notes
+
+
 def test_a_stated_offset_stands_in_place_of_the_models(mapped: Callable[..., Any], tmp_path: Path) -> None:
     own = {"bands": list(RGB_BANDS), "pixels": "reflectance", "ranges": [], "metres": 10.0}
     model = write_model(tmp_path / "own", dtype="uint16", input=own | {"reflectance": "10000.0,-1000.0"})
