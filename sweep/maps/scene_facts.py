@@ -15,7 +15,6 @@ from sweep.maps.scene_names import dates_in, lacks_metadata
 from trainables.data.bands import DIGITAL_NUMBERS, SpectralBand, named_bands
 from trainables.data.class_names import SENTINEL_2_BANDS
 from trainables.data.preparing.linear_scale import FLOATS
-from trainables.data.sources.chip_choice import ChipChoice
 from trainables.data.sources.source import some_names
 
 PRODUCT = re.compile(r"S2[A-D]_")
@@ -60,15 +59,12 @@ def _outside_products(folder: Path) -> list[Path]:
     return [*(path for path in inside if path.is_file() or path.suffix == ".zarr"), *below]
 
 
-def scene_notes(
-    folder: Path, grids: Sequence[SceneGrid], choice: ChipChoice, reflectance: tuple[float, float] | None
-) -> tuple[str, ...]:
+def scene_notes(folder: Path, grids: Sequence[SceneGrid], reflectance: tuple[float, float] | None) -> tuple[str, ...]:
     """Return notes on what the scenes lack, one line each with the scenes' names.
 
     Args:
         folder: Folder of the scenes.
         grids: Scenes with their chips.
-        choice: Options of the chips.
         reflectance: Scale and offset of the rule `reflectance`; None with other rules.
     """
     found = {
@@ -87,7 +83,9 @@ def scene_notes(
         ],
         "scenes without product metadata, to whose values no offset is added (-1000 since 2022, also of older images "
         "that were processed since)": [grid for grid in grids if lacks_metadata(grid.path)],
-        "scenes smaller than a chip, left out": [grid for grid in grids if min(grid.size) < choice.chip_size],
+        "scenes without a whole chip on their grid, left out": [
+            grid for grid in grids if not (grid.rows and grid.columns)
+        ],
         "scenes that don't describe their bands, which are taken by position": [
             grid for grid in grids if not grid.described
         ],

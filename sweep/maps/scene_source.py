@@ -69,7 +69,7 @@ def read_scenes(request: PrepareRequest) -> ImageSource:
         (),
         partial(_entries, chosen, grids, bands, request, secrets.token_hex(8)),
         len(chosen),
-        scene_notes(folder, grids, choice, request.options.reflectance),
+        scene_notes(folder, grids, request.options.reflectance),
         decisions=scene_decisions(grids, rule),
         left_out=lambda: left_out,
         bands=measured_bands(bands, grids),
@@ -193,6 +193,6 @@ def _no_chip(folder: Path, grids: Sequence[SceneGrid], left_out: Counter[str], c
         return BadInputError(f"{folder}: no chip that can be used ({counted(left_out)} left out); choose other limits")
     height, width = max((grid.size for grid in grids), key=min)
     return BadInputError(
-        f"{folder}: every scene is smaller than a chip of {choice.chip_size} pixels (the largest has {width} x "
-        f"{height}); choose a smaller --chip-size"
+        f"{folder}: no scene holds a whole chip of {choice.chip_size} pixels on its grid (the largest scene has "
+        f"{width} x {height}); choose a smaller --chip-size"
     )

@@ -215,6 +215,23 @@ def test_landsats_dates_of_a_place_are_one_place_though_their_corners_differ(tmp
         np.testing.assert_array_equal(images[first], images[second])
 
 
+def test_a_landsat_scene_without_a_whole_chip_of_the_shared_grid_is_counted_as_such(tmp_path: Path) -> None:
+    def write_landsat(date: str, side: int) -> None:
+        for band in (2, 3, 4):
+            path = tmp_path / "in" / f"{LANDSAT.replace('20230613', date)}_SR_B{band}.TIF"
+            path.parent.mkdir(exist_ok=True)
+            place = from_origin(720.0 * 700 + 10 * 30.0, 720.0 * 9700, 30.0, 30.0)
+            write_scene(path, np.full((side, side, 1), 9000, np.uint16), transform=place)
+
+    write_landsat("20230613", SIDE + 6)
+    words = r"no scene holds a whole chip of 24 pixels on its grid \(the largest scene has 30 x 30\); choose a smaller"
+    with pytest.raises(BadInputError, match=words):
+        pool(tmp_path / "in", pixels="none")
+    write_landsat("20230629", 3 * SIDE)
+    notes = pool(tmp_path / "in", pixels="none").info.notes
+    assert [note for note in notes if note.startswith("scenes without a whole chip on their grid, left out: 1 (LC08_")]
+
+
 def test_fill_is_known_of_files_that_lost_the_statement_of_it(tmp_path: Path) -> None:
     """Of one scene among others, given by its name."""
     hls(tmp_path / "in")

@@ -175,7 +175,7 @@ REFUSED: list[tuple[Callable[[Path], Any], str]] = [
     (without_metadata, r"baseline 05.09 by its name, but its metadata .* lacks the offsets"),
     (cut_metadata, r".SAFE: its metadata lacks the offset of B04, and has others; fetch it again"),
     (archive, r"no scene: .*; it holds archives, which must be unpacked first: 1 \(S2A_MSIL2A_20230613T101031.zip\)"),
-    (too_small, r"every scene is smaller than a chip of 24 pixels \(the largest has 48 x 20\)"),
+    (too_small, r"no scene holds a whole chip of 24 pixels on its grid \(the largest scene has 48 x 20\)"),
 ]
 
 

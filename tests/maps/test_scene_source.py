@@ -309,7 +309,7 @@ def test_a_pool_is_known_again_and_an_edited_one_is_not(tmp_path: Path) -> None:
         ({"buffer": 100.0}, "--buffer: is for --splits block, tile or longitude; leave it out with --splits random"),
         ({"splits": "block", "buffer": float("inf")}, "--buffer must be a number >= 0, got inf"),
         ({"image_size": 32}, "--image-size: chips keep their pixels"),
-        ({"chip_size": 500}, "every scene is smaller than a chip of 500 pixels"),
+        ({"chip_size": 500}, "no scene holds a whole chip of 500 pixels"),
     ],
 )
 def test_options_that_make_no_sense_are_refused(tmp_path: Path, options: dict[str, Any], message: str) -> None:
