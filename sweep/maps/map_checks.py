@@ -29,7 +29,7 @@ def check_values(source: Path, recipe: PixelRecipe, options: MapOptions, bands: 
             "nothing here tells; add --offset -1000, or 0 if it was removed"
         )
     other, learned = other_scene(source), _learned_scale(recipe, bands)
-    if other is None or learned is None:
+    if other is None or learned is None or options.scale is not None:  # the user's scale replaces the rule
         return
     if not np.allclose(learned, other.product.scale, rtol=1e-6, atol=1e-9):
         raise BadInputError(

@@ -295,6 +295,7 @@ def test_a_map_of_landsat_isnt_made_by_a_model_of_hls(rule: str, mapped: Callabl
     )
     with pytest.raises(BadInputError, match=words):
         mapped(tmp_path / "landsat", by=models["hls"])
+    mapped(tmp_path / "landsat", by=models["hls"], scale=20_000.0, overwrite=True)
     with pytest.raises(
         BadInputError, match=r"hls: its reflectance is 0.0001 \* value, .* 2.75e-05 \* value -0.2; give"
     ):
