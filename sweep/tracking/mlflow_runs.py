@@ -55,6 +55,8 @@ class MlflowRuns:
         self._status: str | None = None
         """Status of the sweep that this process has written; an existing run keeps its own until then."""
         self._end_ms: int | None = None
+        self._columns: Sequence[str] = sweep.columns
+        """Metrics of the view: the space's until the comparison chooses them."""
         self._children: dict[str, str] = {}
         self.epochs = EpochMetrics(client, self.child)
 
@@ -79,22 +81,25 @@ class MlflowRuns:
         if self._parent is None:
             run = self._find({SWEEP: self.sweep.name})
             started = self.sweep.time_ms / 1000
-            run_id = self._create(self.sweep.name, self._sweep_tags(), started) if run is None else run.info.run_id
-            self._set_tags(run_id, self._sweep_tags())
+            tags = self._sweep_tags()
+            run_id = self._create(self.sweep.name, tags, started) if run is None else run.info.run_id
+            if run is not None and run.data.tags.get(NOTE, "").startswith(tags[NOTE]):
+                del tags[NOTE]  # the conclusions follow it
+            self._set_tags(run_id, tags)
             self._log_params(run_id, run, {"space": self.sweep.space, **prefixed("versions", self.sweep.versions)})
             self.client.log_dict(run_id, self.sweep.model_dump(mode="json"), "plan.json")
-            self._show_view(run_id, self.sweep.columns)
             if self._status is not None:
-                self._show_status(run_id, self._status)
+                self._show(run_id, self._status)
             self._parent = run_id
         return self._parent
 
     def show_view(self, columns: Sequence[str]) -> None:
         """Set the shared view of the sweep's trials, with these metrics beside the objective; it is the latest too."""
-        self._show_view(self.parent(), columns)
+        self._columns = columns
+        self._show_view(self.parent())
 
-    def _show_view(self, parent: str, columns: Sequence[str]) -> None:
-        view = SharedView.of(self.sweep, parent, columns).text
+    def _show_view(self, parent: str) -> None:
+        view = SharedView.of(self.sweep, parent, self._columns).text
         for key in (view_key(self.sweep.name), LATEST):
             self.client.set_experiment_tag(self.experiment(), view_tag(key), view)
 
@@ -129,9 +134,11 @@ class MlflowRuns:
             if self._parent is None:
                 self.parent()
             else:
-                self._show_status(self._parent, status)
+                self._show(self._parent, status)
 
-    def _show_status(self, run_id: str, status: str) -> None:
+    def _show(self, run_id: str, status: str) -> None:
+        """Write the sweep's view and status; a model that is registered later changes neither."""
+        self._show_view(run_id)
         self._set_tags(run_id, {STATUS: status})
         if status == "running":
             self.client.update_run(run_id, status="RUNNING")

@@ -16,6 +16,7 @@ from sweep.planning.launch import LaunchOptions
 from sweep.records.paths import tracking_database
 from sweep.records.sweep_record import SweepRecord
 from sweep.records.sweep_storage import SweepStorage
+from sweep.tracking.mlflow_runs import MlflowRuns
 from sweep.tracking.replay import replay
 from sweep.tracking.run_tags import flattened, program
 from sweep.tracking.shared_view import SharedView
@@ -106,6 +107,24 @@ def test_the_sweeps_run_has_the_conclusions_its_trials_and_the_records_times(
     files = [swept[1].trial_of(entry) for entry in record.trials]
     ends = [end.time_ms for one in files if (end := one.final() or one.failure()) is not None]
     assert (parent.info.start_time, parent.info.end_time) == (record.time_ms, max(ends))
+
+
+def test_a_sweeps_run_that_is_found_again_keeps_its_conclusions_and_view(
+    shown: tuple[Any, str, SweepRecord], tmp_path: Path
+) -> None:
+    """As by the registration of a model, or by a write after the server was away."""
+    client, experiment, record = shown
+    store = TrackingStore.choose(None, storage=tmp_path, experiment=record.experiment or "sweep")
+    before = client.get_experiment(experiment).tags
+    runs = MlflowRuns(store, client, record)
+    assert "**digits**: Best on validation" in client.get_run(runs.parent()).data.tags["mlflow.note.content"]
+    assert client.get_experiment(experiment).tags == before
+    runs.show_view(["test/linear_top1"])
+    shown_view = client.get_experiment(experiment).tags
+    runs.forget()
+    runs.end("finished")
+    assert client.get_experiment(experiment).tags == shown_view
+    assert "**digits**" in client.get_run(runs.parent()).data.tags["mlflow.note.content"]
 
 
 def test_seeds_of_a_setting_have_one_colour_and_baselines_only_what_they_depend_on(
