@@ -15,7 +15,7 @@ from trainables.metrics.names import is_share
 BEST_SHOWN = 8
 """Number of highlighted settings."""
 TITLE_LINE = 12
-"""Maximum characters of a line of a column's title."""
+"""Maximum characters of a line of a column's title, unless a word is longer."""
 
 
 def result_scale(part: DataSetReport) -> tuple[int, str]:
@@ -53,7 +53,7 @@ def parallel_chart(
 
 def _title(name: str) -> str:
     """Return a column's title in short lines, so that neighbouring ones don't touch."""
-    return "<br>".join(map(safe, wrap(axis_label(name.replace("/", " ")), TITLE_LINE)))
+    return "<br>".join(map(safe, wrap(axis_label(name.replace("/", " ")), TITLE_LINE, break_long_words=False)))
 
 
 def _line(place: int, heights: Sequence[float], words: str) -> dict[str, Any]:
