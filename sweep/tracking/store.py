@@ -219,8 +219,8 @@ def sqlite_uri(file: Path) -> str:
 
 
 def _sqlite_file(uri: str) -> Path | None:
-    """Return the file of an SQLite URI, as SQLAlchemy reads it."""
-    if not uri.startswith(SQLITES):
+    """Return the file of an SQLite URI, as SQLAlchemy reads it; None for a database in memory."""
+    if not uri.startswith(SQLITES) or ":memory:" in uri:
         return None
     return Path(unquote(uri.partition(":///")[2].partition("?")[0]))
 

@@ -99,3 +99,7 @@ def test_a_database_whose_making_is_killed_is_made_again(tmp_path: Path, monkeyp
     client = chosen.connect()
     assert client.get_experiment_by_name("sweep") is not None
     assert sorted(path.name for path in tmp_path.iterdir()) == ["mlflow.db", "mlflow.db.lock"]
+
+
+def test_a_database_in_memory_is_no_file(tmp_path: Path) -> None:
+    assert TrackingStore.choose("sqlite:///:memory:", storage=tmp_path, experiment="sweep").database is None
