@@ -1,6 +1,5 @@
 """Archives as published, and what can be chosen when a store is made of them."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -72,12 +71,21 @@ ARCHIVES: dict[str, Callable[[Path], tuple[Path, Path]]] = {
 }
 
 
+INHERITED = """
+import os
+from trainables.data.preparing.decode_workers import SERVER_ENVIRONMENT, _workers
+before = dict(os.environ)
+with _workers() as (pool, _):
+    inherited = {name: pool.submit(os.getenv, name).result() for name in SERVER_ENVIRONMENT}
+print(inherited == SERVER_ENVIRONMENT, os.environ == before)
+"""
+
+
 def test_workers_keep_freed_memory_and_the_program_its_environment() -> None:
-    before = dict(os.environ)
-    with decode_workers._workers() as (pool, _):
-        inherited = {name: pool.submit(os.getenv, name).result() for name in decode_workers.SERVER_ENVIRONMENT}
-    assert inherited == decode_workers.SERVER_ENVIRONMENT
-    assert os.environ == before
+    """A program of its own: the fork server of this one may be another test's."""
+    command = [sys.executable, "-c", INHERITED]
+    done = subprocess.run(command, env={"PYTHONPATH": str(ROOT)}, capture_output=True, text=True, check=True)
+    assert done.stdout == "True True\n"
 
 
 def test_preparing_loads_neither_torch_nor_scipy() -> None:
