@@ -25,25 +25,37 @@ from sweep.tracking.tracker import SweepTracker
 from trainables.data.store import ImageStore
 
 
-@pytest.fixture(params=["", pytest.param("mine-alone", marks=pytest.mark.slow)])
-def shown(
+@pytest.fixture(scope="module", params=["", pytest.param("mine-alone", marks=pytest.mark.slow)])
+def written(
     request: pytest.FixtureRequest,
     swept: tuple[SweepRecord, SweepStorage],
-    tmp_path: Path,
+    tmp_path_factory: pytest.TempPathFactory,
     mlflow_database: Path,
-    monkeypatch: pytest.MonkeyPatch,
-) -> tuple[Any, str, SweepRecord]:
-    """A sweep written into MLflow twice: the client, the experiment's id and the sweep's record."""
-    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
-    shutil.copy(mlflow_database, tracking_database(tmp_path))
+) -> tuple[Path, SweepRecord]:
+    """A sweep written into MLflow twice: the folder of the database, which tests only read, and the sweep's record."""
+    folder = tmp_path_factory.mktemp("written")
+    shutil.copy(mlflow_database, tracking_database(folder))
     launch = LaunchOptions(experiment=request.param)
     record = swept[0].model_copy(update={"launch": launch, "columns": ()})  # the view takes the table's
-    for _ in range(2):
-        tracker = SweepTracker.open(None, storage=tmp_path, experiment=record.experiment)
-        replay(record, swept[1], tracker)
-        assert tracker.close(60.0) == 0
-    client = TrackingStore.choose(None, storage=tmp_path, experiment="").client()
-    experiment = client.get_experiment_by_name(request.param or "sweep")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.delenv("MLFLOW_TRACKING_URI", raising=False)
+        for _ in range(2):
+            tracker = SweepTracker.open(None, storage=folder, experiment=record.experiment)
+            replay(record, swept[1], tracker)
+            assert tracker.close(60.0) == 0
+    return folder, record
+
+
+@pytest.fixture
+def shown(written: tuple[Path, SweepRecord], monkeypatch: pytest.MonkeyPatch) -> tuple[Any, str, SweepRecord]:
+    """The written sweep: the client, the experiment's id and the sweep's record."""
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    return opened(*written)
+
+
+def opened(folder: Path, record: SweepRecord) -> tuple[Any, str, SweepRecord]:
+    client = TrackingStore.choose(None, storage=folder, experiment="").client()
+    experiment = client.get_experiment_by_name(record.experiment or "sweep")
     assert experiment is not None
     return client, experiment.experiment_id, record
 
@@ -110,10 +122,12 @@ def test_the_sweeps_run_has_the_conclusions_its_trials_and_the_records_times(
 
 
 def test_a_sweeps_run_that_is_found_again_keeps_its_conclusions_and_view(
-    shown: tuple[Any, str, SweepRecord], tmp_path: Path
+    written: tuple[Path, SweepRecord], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As by the registration of a model, or by a write after the server was away."""
-    client, experiment, record = shown
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copy(tracking_database(written[0]), tracking_database(tmp_path))
+    client, experiment, record = opened(tmp_path, written[1])
     store = TrackingStore.choose(None, storage=tmp_path, experiment=record.experiment or "sweep")
     before = client.get_experiment(experiment).tags
     runs = MlflowRuns(store, client, record)
