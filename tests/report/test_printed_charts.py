@@ -1,20 +1,15 @@
 """The page's charts on paper, in a browser."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from support.page_script import BROWSER, found_by
 from support.written_sweeps import space_of, write_sweep
 
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.report.linked_pages import write_page
 from trainables.data.store import ImageStore
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 PRINTED = """
 const gap = () => {
   const chart = document.getElementById("learning-curves");
@@ -27,7 +22,7 @@ addEventListener("load", async () => {
   dispatchEvent(new Event("beforeprint"));
   const paper = gap();
   dispatchEvent(new Event("afterprint"));
-  document.title = "GAPS" + JSON.stringify([screen, paper, gap()]) + "END";
+  document.title = "FOUND" + JSON.stringify([screen, paper, gap()]) + "END";
 });
 """
 
@@ -40,18 +35,7 @@ def test_the_legend_stays_below_the_curves_on_paper(
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     record, storage = write_sweep(space_of(8, seeds=1), tmp_path / "sweeps")
     page = write_page(dataset_reports(record, storage), storage, tmp_path / "page", pictures=False).read_text()
-    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-    at = page.rindex("</body>")
-    file = tmp_path / "printed.html"
-    file.write_text(f"{page[:at]}<script>{PRINTED}</script>{page[at:]}", encoding="utf-8")
-    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--window-size=500,900", "--virtual-time-budget=60000"]
-    done = subprocess.run(
-        [*command, "--dump-dom", file.as_uri()], capture_output=True, text=True, timeout=120, check=True
-    )
-    found = re.search(r"<title>GAPS(.*?)END</title>", done.stdout, flags=re.DOTALL)
-    assert found is not None
-    screen, paper, again = json.loads(html.unescape(found[1]))
+    screen, paper, again = found_by(PRINTED, page, tmp_path, "--window-size=500,900", "--virtual-time-budget=60000")
     assert screen[1] < paper[1] == 680, "the sheet is wider than the window, so the legend has fewer rows"
     assert screen == again
     assert min(gap for gap, _ in (screen, paper, again)) >= 0

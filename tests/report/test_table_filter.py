@@ -1,20 +1,15 @@
 """The rows of a page's table that a phrase leaves, in a browser."""
 
-import html
-import json
-import re
-import shutil
-import subprocess
 from pathlib import Path
 
 import pytest
+from support.page_script import BROWSER, found_by
 from support.written_sweeps import space_of, write_sweep
 
 from sweep.comparison.dataset_report import dataset_reports
 from sweep.report.linked_pages import write_page
 from trainables.data.store import ImageStore
 
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome", "chrome"))), None)
 TYPED = """
 const input = document.querySelector("[data-filter] input");
 const rows = [...document.querySelectorAll(".sortable tbody tr")];
@@ -25,7 +20,7 @@ const left = (phrase) => {
   return shown.map((row) => row.cells[0].textContent + "/" + row.cells[1].textContent.trim());
 };
 const phrases = [input.placeholder, "temperature 0.5", "batch size 64", "untrained", "64 0.25", "no such thing", ""];
-document.title = "LEFT" + JSON.stringify(phrases.map((phrase) => [phrase, left(phrase)])) + "END";
+document.title = "FOUND" + JSON.stringify(phrases.map((phrase) => [phrase, left(phrase)])) + "END";
 """
 
 
@@ -37,16 +32,7 @@ def test_a_phrase_finds_the_column_and_value_that_it_names(
     monkeypatch.setenv("SWEEP_DATA", str(store.path.parent))
     record, storage = write_sweep(space_of(8, seeds=1), tmp_path / "sweeps")
     page = write_page(dataset_reports(record, storage), storage, tmp_path / "page", pictures=False).read_text()
-    page = re.sub(r'<meta http-equiv="Content-Security-Policy"[^>]*>', "", page)
-    at = page.rindex("</body>")
-    file = tmp_path / "typed.html"
-    file.write_text(f"{page[:at]}<script>{TYPED}</script>{page[at:]}", encoding="utf-8")
-    command = [str(BROWSER), "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-dev-shm-usage"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", "--dump-dom", file.as_uri()]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
-    found = re.search(r"<title>LEFT(.*?)END</title>", done.stdout, flags=re.DOTALL)
-    assert found is not None
-    left = [rows for _, rows in json.loads(html.unescape(found[1]))]
+    left = [rows for _, rows in found_by(TYPED, page, tmp_path)]
     own, temperature, batch, untrained, both, nothing, everything = left
     assert own, "the example in the empty field finds rows"
     assert len(temperature) == 2
